@@ -1,0 +1,388 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Everything that can go wrong, as one tree.
+
+The five classes below :class:`EkkoError` tell the caller what to do; the
+leaves tell an operator what happened. ``exit_code`` is what ``ekko-manage``
+ends with.
+
+::
+
+    EkkoError                            exit  do
+    ├── RetryLater                          4  the same call may succeed later
+    │   ├── StoreUnavailable
+    │   ├── StoreUnauthorized                 authenticate again, then retry
+    │   ├── InProgress
+    │   └── SourceLost                        the disk went away while read
+    ├── ChainBroken                         5  take a full backup
+    │   └── BitmapUnusable
+    ├── DataDamaged                         6  restore another backup; alarm
+    │   ├── ObjectMissing
+    │   ├── ObjectDamaged
+    │   └── UnknownFormat
+    ├── CallerMistake                       3  correct the request
+    │   ├── BackupNotFound
+    │   ├── IllegalState
+    │   ├── InvalidName
+    │   ├── InvalidSource
+    │   ├── InvalidOption
+    │   ├── ObjectExists
+    │   ├── TargetExists
+    │   └── WrongKey
+    └── OperatorNeeded                      7  mend the machine or the store
+        ├── StoreDenied
+        ├── StoreFull
+        ├── TargetFailed
+        ├── ScratchFull
+        ├── HypervisorFailed
+        └── DriverMissing
+
+A message names the thing and the remedy, and derives from typed attributes.
+"""
+
+import typing
+
+__all__ = (
+    'BackupNotFound',
+    'BitmapUnusable',
+    'CallerMistake',
+    'ChainBroken',
+    'DataDamaged',
+    'DriverMissing',
+    'EkkoError',
+    'HypervisorFailed',
+    'IllegalState',
+    'InProgress',
+    'InvalidName',
+    'InvalidOption',
+    'InvalidSource',
+    'ObjectDamaged',
+    'ObjectExists',
+    'ObjectMissing',
+    'OperatorNeeded',
+    'RetryLater',
+    'ScratchFull',
+    'SourceLost',
+    'StoreDenied',
+    'StoreFull',
+    'StoreUnauthorized',
+    'StoreUnavailable',
+    'TargetExists',
+    'TargetFailed',
+    'UnknownFormat',
+    'WrongKey',
+)
+
+
+class EkkoError(Exception):
+    """The root: anything this project raises on purpose."""
+
+    exit_code: typing.ClassVar[int] = 1
+
+
+class RetryLater(EkkoError):
+    """Transient: the same call may succeed later, unchanged."""
+
+    exit_code = 4
+
+
+class ChainBroken(EkkoError):
+    """An incremental cannot be taken; a full backup can."""
+
+    exit_code = 5
+
+
+class DataDamaged(EkkoError):
+    """Stored bytes are not what was written."""
+
+    exit_code = 6
+
+
+class CallerMistake(EkkoError):
+    """The request cannot be honoured as it is."""
+
+    exit_code = 3
+
+
+class OperatorNeeded(EkkoError):
+    """The machine or the store needs mending before a retry makes sense."""
+
+    exit_code = 7
+
+
+class StoreUnavailable(RetryLater):
+    """The store did not answer, or answered that it cannot now.
+
+    :ivar retry_after: seconds the store asked us to wait, if it did
+    """
+
+    def __init__(
+        self, store: str, reason: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(
+            f'the store {store} is unavailable ({reason}); try again later'
+        )
+        self.store = store
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class StoreUnauthorized(RetryLater):
+    """The token is not, or no longer, accepted."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f'the store {store} does not accept our credentials ({reason}); '
+            'check the OS_* or ST_* variables or the [ekko_swift] section'
+        )
+        self.store = store
+        self.reason = reason
+
+
+class InProgress(RetryLater):
+    """Another process works on this backup, or on this line of backups."""
+
+    def __init__(self, server: str, backup: str, activity: str) -> None:
+        super().__init__(
+            f'{activity} {backup} of {server} is in progress; '
+            'wait until it has ended'
+        )
+        self.server = server
+        self.backup = backup
+        self.activity = activity
+
+
+class SourceLost(RetryLater):
+    """What is being read went away or stopped being one instant."""
+
+    def __init__(self, disk: str, reason: str) -> None:
+        super().__init__(
+            f'disk {disk} was lost while it was read ({reason}); '
+            'nothing of this backup is kept, take it again'
+        )
+        self.disk = disk
+        self.reason = reason
+
+
+class BitmapUnusable(ChainBroken):
+    """A dirty bitmap cannot be trusted, or is not there."""
+
+    def __init__(self, disk: str, bitmap: str, reason: str) -> None:
+        super().__init__(
+            f'bitmap {bitmap} of disk {disk} is unusable ({reason}); '
+            'the next backup of this disk must be full'
+        )
+        self.disk = disk
+        self.bitmap = bitmap
+        self.reason = reason
+
+
+class ObjectMissing(DataDamaged):
+    """The store does not hold an object of this name."""
+
+    def __init__(self, store: str, name: str) -> None:
+        super().__init__(f'object {name} is missing from the store {store}')
+        self.store = store
+        self.name = name
+
+
+class ObjectDamaged(DataDamaged):
+    """An object is there, but its bytes break an invariant of the format.
+
+    :ivar invariant: which one, in the words of the format specification
+    """
+
+    def __init__(self, name: str, invariant: str) -> None:
+        super().__init__(
+            f'object {name} is damaged: {invariant}; '
+            'run "ekko-manage verify --deep" to see what is affected'
+        )
+        self.name = name
+        self.invariant = invariant
+
+
+class UnknownFormat(DataDamaged):
+    """A document was written by a version we do not know."""
+
+    def __init__(self, name: str, found: object, known: object) -> None:
+        super().__init__(
+            f'{name} has format version {found}, this program reads {known}; '
+            'use the version of ekko-nova that wrote it'
+        )
+        self.name = name
+        self.found = found
+        self.known = known
+
+
+class BackupNotFound(CallerMistake):
+    """No record of this id is in the store."""
+
+    def __init__(self, backup: str, store: str) -> None:
+        super().__init__(
+            f'no backup {backup} in the store {store}; '
+            '"ekko-manage list" shows what is there'
+        )
+        self.backup = backup
+        self.store = store
+
+
+class IllegalState(CallerMistake):
+    """The backup's status does not allow what was asked."""
+
+    def __init__(self, backup: str, status: str, wanted: str) -> None:
+        super().__init__(
+            f'backup {backup} is {status}; it must be available to {wanted}'
+        )
+        self.backup = backup
+        self.status = status
+        self.wanted = wanted
+
+
+class InvalidName(CallerMistake):
+    """A name cannot stand in an object's name."""
+
+    def __init__(self, what: str, name: str, rule: str) -> None:
+        super().__init__(f'{what} {name!r} is not usable: {rule}')
+        self.what = what
+        self.name = name
+        self.rule = rule
+
+
+class InvalidSource(CallerMistake):
+    """What was named to be backed up cannot be."""
+
+    def __init__(self, source: str, reason: str, remedy: str) -> None:
+        super().__init__(f'cannot back up {source}: {reason}; {remedy}')
+        self.source = source
+        self.reason = reason
+        self.remedy = remedy
+
+
+class InvalidOption(CallerMistake):
+    """An option or a combination of options is not usable."""
+
+    def __init__(self, option: str, value: object, remedy: str) -> None:
+        super().__init__(f'{option} {value!s} is not usable: {remedy}')
+        self.option = option
+        self.value = value
+        self.remedy = remedy
+
+
+class ObjectExists(CallerMistake):
+    """An object that must be new is already there."""
+
+    def __init__(self, store: str, name: str) -> None:
+        super().__init__(f'object {name} already exists in the store {store}')
+        self.store = store
+        self.name = name
+
+
+class TargetExists(CallerMistake):
+    """A restore would overwrite something."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f'{path} already exists; name another path or remove it first'
+        )
+        self.path = path
+
+
+class WrongKey(CallerMistake):
+    """The key at hand is not the one that wrapped the data key.
+
+    :ivar wanted: identifier of the key-encryption key that is needed
+    :ivar found: identifier of the key at hand, or a word for its absence
+    """
+
+    def __init__(self, wanted: str, found: str) -> None:
+        super().__init__(
+            f'this backup was encrypted under key {wanted}, '
+            f'the key at hand is {found}; name the right key file'
+        )
+        self.wanted = wanted
+        self.found = found
+
+
+class StoreDenied(OperatorNeeded):
+    """The store refuses, and will refuse again."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f'the store {store} refuses access ({reason}); '
+            'check its address, owner and permissions'
+        )
+        self.store = store
+        self.reason = reason
+
+
+class StoreFull(OperatorNeeded):
+    """The store has no room, or the account is over its quota."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f'the store {store} is full ({reason}); '
+            'free space or delete backups, then try again'
+        )
+        self.store = store
+        self.reason = reason
+
+
+class TargetFailed(OperatorNeeded):
+    """What a restore writes to cannot be written."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(
+            f'cannot write {target} ({reason}); '
+            'check space and permissions, then restore again'
+        )
+        self.target = target
+        self.reason = reason
+
+
+class ScratchFull(OperatorNeeded):
+    """There is no room for the blocks the guest overwrites meanwhile."""
+
+    def __init__(self, directory: str, reason: str) -> None:
+        super().__init__(
+            f'not enough scratch space in {directory} ({reason}); '
+            'free space there or choose another scratch directory'
+        )
+        self.directory = directory
+        self.reason = reason
+
+
+class HypervisorFailed(OperatorNeeded):
+    """libvirt or QEMU refused what we asked of it.
+
+    :ivar code: libvirt's ``VIR_ERR_*`` number, if there is one
+    """
+
+    def __init__(
+        self, operation: str, reason: str, code: int | None = None
+    ) -> None:
+        super().__init__(f'{operation} failed: {reason}')
+        self.operation = operation
+        self.reason = reason
+        self.code = code
+
+
+class DriverMissing(OperatorNeeded):
+    """No driver of this name is installed."""
+
+    def __init__(self, namespace: str, name: str, known: str) -> None:
+        super().__init__(
+            f'no driver {name!r} in {namespace}; installed are: {known}'
+        )
+        self.namespace = namespace
+        self.name = name
+        self.known = known
