@@ -1,0 +1,229 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The manifest contract: what one disk looked like, and where it lies.
+
+A manifest is a header and one entry for each segment. Entries are grouped
+into stripes of :data:`STRIPE` segments; a stripe travels between documents
+in its encoded form (:class:`Columns`), so that an incremental copies what
+did not change without looking into it. A stripe that is not there is all
+zeros.
+
+A driver turns header and stripes into one file and back. It must stream:
+memory is bounded by one stripe, whatever the size of the disk.
+"""
+
+import abc
+from collections.abc import Iterator
+import dataclasses
+import pathlib
+import types
+import typing
+
+__all__ = (
+    'Codec',
+    'Columns',
+    'Driver',
+    'Header',
+    'Layer',
+    'Owner',
+    'Reader',
+    'STRIPE',
+    'Segment',
+    'Writer',
+)
+
+#: Segments in a stripe.
+STRIPE: typing.Final = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Owner:
+    """A backup whose objects a manifest refers to."""
+
+    set: str
+    backup: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Codec:
+    """The drivers a piece went through, by entry-point name."""
+
+    compression: str
+    encryption: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Header:
+    """What is true of the whole disk.
+
+    :ivar set: the backup set this disk's line of backups forms
+    :ivar backup: the backup this manifest belongs to
+    :ivar parent: the backup it was taken against, if any
+    :ivar disk: identity of the disk, never its target name
+    :ivar size: virtual size in bytes
+    :ivar segment_size: bytes in a segment
+    :ivar owners: what ``Layer.owner`` indexes; grows at the end only
+    :ivar codecs: what ``Layer.codec`` indexes; grows at the end only
+    """
+
+    set: str
+    backup: str
+    parent: str | None
+    disk: str
+    size: int
+    segment_size: int
+    owners: tuple[Owner, ...]
+    codecs: tuple[Codec, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layer:
+    """One piece, as a manifest sees it.
+
+    :ivar mask: bit *i* is set if the piece carries block *i* of the segment
+    :ivar owner: index into ``Header.owners``: who stored the piece
+    :ivar object: number of the object among its owner's
+    :ivar offset: first byte of the piece in the object; 0 only if the piece
+        is the whole object
+    :ivar length: stored bytes
+    :ivar codec: index into ``Header.codecs``
+    :ivar digest: SHA-256, its first 20 bytes, of the piece's plain bytes
+    """
+
+    mask: int
+    owner: int
+    object: int
+    offset: int
+    length: int
+    codec: int
+    digest: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segment:
+    """Where the blocks of a segment are: zero, or in a layer; newest last.
+
+    The zero mask and the layers' masks together must cover every block of
+    the segment.
+    """
+
+    zero: int
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Columns:
+    """A stripe, encoded: one run of bytes for each field of its entries.
+
+    ``count`` and ``zero`` have an item for each of :data:`STRIPE` segments,
+    the others one for each layer, in the order of segments and layers.
+    ``digest`` is plain; the other columns are encoded as
+    :mod:`.stripe` describes.
+    """
+
+    count: bytes
+    zero: bytes
+    mask: bytes
+    owner: bytes
+    object: bytes
+    offset: bytes
+    length: bytes
+    codec: bytes
+    digest: bytes
+
+
+class Writer(abc.ABC):
+    """A manifest being written into a file.
+
+    Leaving the context without :meth:`finish` removes the file.
+    """
+
+    @abc.abstractmethod
+    def add(self, number: int, columns: Columns) -> None:
+        """Add a stripe; numbers ascend. A stripe of zeros is left out."""
+
+    @abc.abstractmethod
+    def finish(self) -> None:
+        """Complete the file; nothing is added any more."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the file, and remove it unless it was finished."""
+
+    def __enter__(self) -> typing.Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Reader(abc.ABC):
+    """A manifest in a file, open for reading."""
+
+    @property
+    @abc.abstractmethod
+    def header(self) -> Header:
+        """What is true of the whole disk."""
+
+    @abc.abstractmethod
+    def stripe(self, number: int) -> Columns | None:
+        """One stripe, or ``None`` where all is zero.
+
+        :raises exception.ObjectDamaged: the file breaks the format
+        """
+
+    @abc.abstractmethod
+    def stripes(self) -> Iterator[tuple[int, Columns]]:
+        """All stripes that are there, ascending.
+
+        :raises exception.ObjectDamaged: the file breaks the format
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the file."""
+
+    def __enter__(self) -> typing.Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Driver(abc.ABC):
+    """A file format for manifests."""
+
+    #: The first bytes of every file of this format, whatever its version.
+    magic: typing.ClassVar[bytes]
+
+    @abc.abstractmethod
+    def create(self, path: pathlib.Path, header: Header) -> Writer:
+        """Begin a new file."""
+
+    @abc.abstractmethod
+    def open(self, path: pathlib.Path) -> Reader:
+        """Open a complete file.
+
+        :raises exception.UnknownFormat: written by a version not known here
+        :raises exception.ObjectDamaged: not a file of this format
+        """
