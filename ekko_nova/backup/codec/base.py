@@ -28,6 +28,8 @@ class Compression(abc.ABC):
     """A lossless transformation of one piece.
 
     A driver is made with ``level: int | None``; ``None`` is its own default.
+
+    :raises exception.InvalidOption: the driver has no such level
     """
 
     def __init__(self, level: int | None = None) -> None:
@@ -35,7 +37,7 @@ class Compression(abc.ABC):
 
     @abc.abstractmethod
     def compress(self, data: block.Buffer) -> block.Buffer:
-        """The compressed form; may be longer than ``data``."""
+        """The compressed form; may be longer than ``data``, or be ``data``."""
 
     @abc.abstractmethod
     def decompress(self, data: block.Buffer, length: int) -> block.Buffer:
@@ -53,12 +55,14 @@ class Encryption(abc.ABC):
 
     A driver is made with ``key: bytes``, the key of this one backup (32
     bytes, empty for a driver whose ``needs_key`` is false).
+
+    :raises ValueError: the key has another length
     """
 
     #: Whether the driver works with a key at all.
     needs_key: bool = True
 
-    #: ``len(encrypt(data)) - len(data)``, whatever the data.
+    #: ``len(encrypt(data, context)) - len(data)``, whatever the data.
     overhead: int
 
     def __init__(self, key: bytes) -> None:
@@ -66,7 +70,7 @@ class Encryption(abc.ABC):
 
     @abc.abstractmethod
     def encrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
-        """The sealed form of ``data``, bound to ``context``."""
+        """The sealed form of ``data``, bound to ``context``; or ``data``."""
 
     @abc.abstractmethod
     def decrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
@@ -91,7 +95,16 @@ class WrappedKey:
 
 
 class KeyProvider(abc.ABC):
-    """Keeper of key-encryption keys; they never leave it."""
+    """Keeper of key-encryption keys; they never leave it.
+
+    A driver is made with ``location: str``: where its keys are, in its own
+    words (a path, an address).
+
+    :raises exception.InvalidOption: there are no usable keys at ``location``
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
 
     @abc.abstractmethod
     def wrap(self, data_key: bytes) -> WrappedKey:
@@ -102,4 +115,6 @@ class KeyProvider(abc.ABC):
         """The data key again.
 
         :raises exception.WrongKey: it was wrapped under a key not at hand
+        :raises exception.ObjectDamaged: the key is at hand, and does not
+            unwrap it
         """
