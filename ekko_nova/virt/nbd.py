@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Disks behind an NBD server on a unix socket, read or written by libnbd.
+"""A disk behind an NBD server on a unix socket, read through libnbd.
 
-Plain blocking requests, one per connection at a time: several threads on
+Plain blocking requests, one at a time on each connection: several threads on
 several connections read more than one gigabyte a second, at a quarter of the
 processor time that libnbd's asynchronous calls cost from Python.
 
@@ -35,19 +35,20 @@ from oslo_utils import units
 
 from ekko_nova import block
 from ekko_nova import exception
-from ekko_nova.virt import block_status
+from ekko_nova.virt import intervals
 
-__all__ = ('NbdSource', 'NbdTarget', 'check_socket_path')
+__all__ = ('Export', 'NbdSource', 'check_socket_path')
 
-BASE_ALLOCATION = nbd.CONTEXT_BASE_ALLOCATION
-DIRTY_BITMAP = 'qemu:dirty-bitmap:'
-DIRTY = 1
+ALLOCATION = nbd.CONTEXT_BASE_ALLOCATION
+ALLOCATION_ZERO = nbd.STATE_ZERO
+BITMAP_PREFIX = 'qemu:dirty-bitmap:'
+BITMAP_DIRTY = 1
 
 # QEMU's largest payload of one request (NBD_MAX_BUFFER_SIZE).
-REQUEST = 32 * units.Mi
-# Requests without payload are only bound to 32 bits, but a server keeps other
-# work of its event loop waiting while it walks the metadata of the range.
-RANGE = 2 * units.Gi
+PAYLOAD_MAX = 32 * units.Mi
+# Without payload only 32 bits bound a request, but while a server walks the
+# metadata of the range, the rest of its event loop waits.
+RANGE_MAX = 2 * units.Gi
 # sun_path has 108 bytes, the last of them zero.
 SOCKET_PATH_MAX = 107
 
@@ -69,12 +70,6 @@ def check_socket_path(path: str) -> None:
         )
 
 
-def _split(offset: int, length: int, step: int) -> Iterator[tuple[int, int]]:
-    end = offset + length
-    for start in range(offset, end, step):
-        yield start, min(step, end - start)
-
-
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Connection:
     """An NBD handle, and a second descriptor of its socket.
@@ -86,31 +81,40 @@ class _Connection:
     handle: typing.Any
     socket: sockets.socket
 
-    def cut(self) -> None:
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(sockets.SHUT_RDWR)
+    def say_goodbye(self) -> None:
+        """Tell the server, and do not wait for it as shutdown() would."""
+        with contextlib.suppress(nbd.Error):
+            self.handle.aio_disconnect()
 
     def close(self) -> None:
-        """Disconnect; libnbd 1.14 frees a handle with its last reference."""
-        with contextlib.suppress(nbd.Error):
-            if self.handle.aio_is_ready():
-                self.handle.shutdown()
-        self.cut()
+        """End every request; libnbd 1.14 frees a handle it no longer needs.
+
+        There is no close() in its Python binding, so that a handle cannot
+        vanish under a thread that is still inside of it.
+        """
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(sockets.SHUT_RDWR)
         self.socket.close()
 
 
-class _Export:
-    """One export, over a bounded number of equal connections.
+class Export:
+    """One export of a server, over a bounded number of equal connections.
 
+    :param path: the server's unix socket
+    :param name: of the export
+    :param contexts: meta contexts to ask for; whether they were granted is
+        the caller's to see
     :param failure: makes the error that a broken connection amounts to
     :param liveness: raises when the server is gone for good. With it, a
         socket that does not listen yet is waited for.
+    :raises exception.InvalidOption: the path is too long
     """
 
     def __init__(
         self,
         path: str,
         name: str,
+        *,
         contexts: tuple[str, ...],
         failure: Callable[[str], exception.EkkoError],
         liveness: Callable[[], None] | None,
@@ -126,24 +130,21 @@ class _Export:
         self._idle: list[_Connection] = []
         self._closed = False
 
-    def open(self, connections: int) -> typing.Any:
-        """Connect, and return a handle to ask for the export's properties.
+    def open(self, connections: int) -> None:
+        """Connect, all or nothing.
 
         A server that does not promise that connections see each other's
-        writes and flushes gets a single one.
+        writes and flushes (multi-conn) gets a single one.
         """
         try:
-            first = self._connect()
-            wanted = connections if first.can_multi_conn() else 1
-            for _ in range(1, wanted):
-                self._connect()
-        except (nbd.Error, OSError) as error:
-            self.close()
-            raise self._failure(_reason(error)) from error
+            with self._translated():
+                first = self._connect()
+                if first.can_multi_conn():
+                    for _ in range(1, connections):
+                        self._connect()
         except BaseException:
             self.close()
             raise
-        return first
 
     def _connect(self) -> typing.Any:
         deadline = time.monotonic() + CONNECT_SECONDS
@@ -153,93 +154,91 @@ class _Export:
             handle.add_meta_context(context)
         connection = _Connection(handle, self._dial(deadline))
         self._all.append(connection)
-        self._idle.append(connection)
-        # A server at its limit of clients accepts, but never negotiates.
         handle.aio_connect_socket(os.dup(connection.socket.fileno()))
         while handle.aio_is_connecting():
-            left = deadline - time.monotonic()
-            if left <= 0 or not handle.poll(int(left * 1000) + 1):
+            # A server at its limit of clients accepts and says nothing.
+            left = max(0, int((deadline - time.monotonic()) * 1000))
+            if not handle.poll(left):
                 raise TimeoutError('the NBD server does not answer')
+        self._idle.append(connection)
         return handle
 
     def _dial(self, deadline: float) -> sockets.socket:
         while True:
-            endpoint = sockets.socket(sockets.AF_UNIX)
+            socket = sockets.socket(sockets.AF_UNIX)
             try:
-                endpoint.connect(self._path)
-                return endpoint
+                socket.connect(self._path)
+                return socket
             except (FileNotFoundError, ConnectionRefusedError):
-                endpoint.close()
+                socket.close()
                 if self._liveness is None or time.monotonic() > deadline:
                     raise
-                self._liveness()
-                time.sleep(CONNECT_RETRY_SECONDS)
             except BaseException:
-                endpoint.close()
+                socket.close()
                 raise
+            self._liveness()
+            time.sleep(CONNECT_RETRY_SECONDS)
 
     @contextlib.contextmanager
     def borrow(self) -> Iterator[typing.Any]:
-        """A handle for one request; its failures become ours."""
-        connection = self._take(1)[0]
-        try:
-            yield connection.handle
-        except nbd.Error as error:
-            raise self._failure(_reason(error)) from error
-        finally:
-            self._give([connection])
-
-    @contextlib.contextmanager
-    def borrow_all(self) -> Iterator[list[typing.Any]]:
-        """Every handle, once no request is under way."""
-        connections = self._take(len(self._all))
-        try:
-            yield [connection.handle for connection in connections]
-        except nbd.Error as error:
-            raise self._failure(_reason(error)) from error
-        finally:
-            self._give(connections)
-
-    def _take(self, count: int) -> list[_Connection]:
+        """A handle that is idle, for one request; its errors become ours."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or len(self._idle) >= count
-            )
+            self._changed.wait_for(lambda: self._idle or self._closed)
             if self._closed:
                 raise self._failure('the connection was closed')
-            taken = self._idle[-count:]
-            del self._idle[-count:]
-            return taken
+            connection = self._idle.pop()
+        try:
+            with self._translated():
+                yield connection.handle
+        finally:
+            with self._changed:
+                self._idle.append(connection)
+                self._changed.notify()
 
-    def _give(self, connections: list[_Connection]) -> None:
-        with self._changed:
-            self._idle.extend(connections)
-            self._changed.notify_all()
+    def status(self, offset: int, length: int) -> dict[str, list[int]]:
+        """Ask once what a range is; by context, lengths and flags."""
+        replies: dict[str, list[int]] = {}
+
+        def keep(
+            context: str, offset: int, entries: list[int], error: object
+        ) -> None:
+            replies[context] = entries
+
+        with self.borrow() as handle:
+            handle.block_status(length, offset, keep)
+        return replies
+
+    def check(self) -> None:
+        """Read through every connection, once it has nothing else to do."""
+        with self._translated():
+            for connection in tuple(self._all):
+                handle = connection.handle
+                handle.pread(min(handle.get_size(), 4 * units.Ki), 0)
 
     def close(self) -> None:
-        """Close every connection, ending the requests under way."""
+        """Disconnect, ending the requests under way in other threads."""
         with self._changed:
-            if self._closed:
-                return
             self._closed = True
+            for connection in self._idle:
+                connection.say_goodbye()
+            for connection in self._all:
+                connection.close()
+            self._idle.clear()
+            self._all.clear()
             self._changed.notify_all()
-            for connection in set(self._all).difference(self._idle):
-                connection.cut()
-            self._changed.wait_for(lambda: len(self._idle) == len(self._all))
-        for connection in self._all:
-            connection.close()
-        self._all.clear()
-        self._idle.clear()
 
-
-def _reason(error: nbd.Error | OSError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error.string)
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except nbd.Error as error:
+            raise self._failure(error.string) from error
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
 
 
 class NbdSource:
-    """An export that is read, as a :class:`ekko_nova.block.BlockSource`.
+    """An export that is read: a :class:`ekko_nova.block.BlockSource`.
 
     A context manager: connected from enter to exit. :meth:`close` may be
     called by any thread, to end the requests of all others.
@@ -269,12 +268,17 @@ class NbdSource:
         self._bitmap = bitmap
         self._connections = connections
         self._liveness = liveness
-        self._dirty = None if bitmap is None else DIRTY_BITMAP + bitmap
-        contexts = (BASE_ALLOCATION, self._dirty)
-        self._export = _Export(
-            socket, export, tuple(filter(None, contexts)), self._lost, liveness
+        contexts = [ALLOCATION]
+        if bitmap is not None:
+            contexts.append(BITMAP_PREFIX + bitmap)
+        self._export = Export(
+            socket,
+            export,
+            contexts=tuple(contexts),
+            failure=self._lost,
+            liveness=liveness,
         )
-        self._allocation = False
+        self._has_allocation = False
         self._size = 0
 
     def __enter__(self) -> typing.Self:
@@ -284,18 +288,23 @@ class NbdSource:
         :raises exception.BitmapUnusable: the server does not export the
             bitmap
         """
-        handle = self._export.open(self._connections)
+        self._export.open(self._connections)
         try:
-            self._size = handle.get_size()
-            self._allocation = handle.can_meta_context(BASE_ALLOCATION)
-            if self._dirty and not handle.can_meta_context(self._dirty):
-                raise exception.BitmapUnusable(
-                    self._disk, self._bitmap or '', 'the server has no such'
-                )
+            with self._export.borrow() as handle:
+                self._size = handle.get_size()
+                self._has_allocation = handle.can_meta_context(ALLOCATION)
+                if self._bitmap is not None:
+                    self._require_bitmap(handle, self._bitmap)
         except BaseException:
             self.close()
             raise
         return self
+
+    def _require_bitmap(self, handle: typing.Any, bitmap: str) -> None:
+        if not handle.can_meta_context(BITMAP_PREFIX + bitmap):
+            raise exception.BitmapUnusable(
+                self._disk, bitmap, 'the NBD server does not export it'
+            )
 
     def __exit__(self, *unused: object) -> None:
         self.close()
@@ -317,21 +326,21 @@ class NbdSource:
 
         :raises exception.SourceLost: the server stopped describing it
         """
-        return block_status.coalesce(self._extents())
+        return intervals.coalesce(self._extents())
 
     def _extents(self) -> Iterator[block.Extent]:
         offset = 0
         while offset < self._size:
             start = offset
-            runs = self._status(offset, min(RANGE, self._size - offset))
-            for length, allocation, dirty in runs:
+            runs = self._status(offset, min(RANGE_MAX, self._size - offset))
+            for length, allocation, bitmap in runs:
                 yield block.Extent(
                     offset,
                     length,
-                    dirty=bool(dirty & DIRTY),
-                    # A hole may show what lay there before; only the ZERO
+                    dirty=bool(bitmap & BITMAP_DIRTY),
+                    # A hole may show what lay there before: only the ZERO
                     # bit promises what it reads as.
-                    zero=bool(allocation & nbd.STATE_ZERO),
+                    zero=bool(allocation & ALLOCATION_ZERO),
                 )
                 offset += length
             if offset == start:
@@ -342,27 +351,18 @@ class NbdSource:
     def _status(
         self, offset: int, length: int
     ) -> Iterator[tuple[int, int, int]]:
-        """Ask once; what comes back covers at most what was asked."""
-        replies: dict[str, list[int]] = {}
-
-        def keep(
-            context: str, offset: int, entries: list[int], error: object
-        ) -> None:
-            replies[context] = entries
-
-        if self._allocation or self._dirty:
-            with self._export.borrow() as handle:
-                handle.block_status(length, offset, keep)
-        allocation = replies.get(BASE_ALLOCATION, [])
-        if not self._allocation:
-            allocation = [length, 0]
-        dirty = [length, DIRTY]
-        if self._dirty:
-            dirty = replies.get(self._dirty, [])
+        """Ask once; the answer covers as much as both contexts reach."""
+        allocation, bitmap = [length, 0], [length, BITMAP_DIRTY]
+        if self._has_allocation or self._bitmap is not None:
+            replies = self._export.status(offset, length)
+            if self._has_allocation:
+                allocation = replies.get(ALLOCATION, [])
+            if self._bitmap is not None:
+                bitmap = replies.get(BITMAP_PREFIX + self._bitmap, [])
         try:
-            yield from block_status.intersect(
-                block_status.clip(allocation, length),
-                block_status.clip(dirty, length),
+            yield from intervals.intersect(
+                intervals.clip(allocation, length),
+                intervals.clip(bitmap, length),
             )
         except ValueError as error:
             raise self._lost(str(error)) from error
@@ -372,15 +372,14 @@ class NbdSource:
 
         :raises exception.SourceLost: the disk cannot be read any more
         """
-        if length <= REQUEST:
-            return self._pread(offset, length)
+        if length <= PAYLOAD_MAX:
+            return self._read(offset, length)
         data = bytearray(length)
-        for start, step in _split(offset, length, REQUEST):
-            position = start - offset
-            data[position : position + step] = self._pread(start, step)
+        for start, step in intervals.split(0, length, PAYLOAD_MAX):
+            data[start : start + step] = self._read(offset + start, step)
         return data
 
-    def _pread(self, offset: int, length: int) -> bytearray:
+    def _read(self, offset: int, length: int) -> bytearray:
         with self._export.borrow() as handle:
             return typing.cast(bytearray, handle.pread(length, offset))
 
@@ -390,102 +389,6 @@ class NbdSource:
         :raises exception.SourceLost: a connection ended, or the liveness
             callable says that what served the disk is gone
         """
-        with self._export.borrow_all() as handles:
-            for handle in handles:
-                handle.pread(min(self._size, 4 * units.Ki), 0)
+        self._export.check()
         if self._liveness is not None:
             self._liveness()
-
-
-class NbdTarget:
-    """An export that is written, as a :class:`ekko_nova.block.BlockTarget`.
-
-    A context manager: connected from enter to exit. Exit does not flush.
-
-    :param socket: path of the server's unix socket
-    :param export: name of the export
-    :param target: what messages call the disk
-    :param connections: how many requests may be in flight
-    :param liveness: raises when what serves the disk is gone. If given, a
-        server that does not listen yet is waited for.
-    :raises exception.InvalidOption: the socket's path is too long
-    """
-
-    def __init__(
-        self,
-        socket: str,
-        export: str,
-        *,
-        target: str,
-        connections: int = 4,
-        liveness: Callable[[], None] | None = None,
-    ) -> None:
-        self._target = target
-        self._connections = connections
-        self._export = _Export(socket, export, (), self._failed, liveness)
-        self._size = 0
-        self._can_zero = False
-
-    def __enter__(self) -> typing.Self:
-        """Connect.
-
-        :raises exception.TargetFailed: there is no such export, or it cannot
-            be written, or not made durable
-        """
-        handle = self._export.open(self._connections)
-        try:
-            self._size = handle.get_size()
-            self._can_zero = handle.can_zero()
-            if handle.is_read_only():
-                raise self._failed('it is read-only')
-            if not handle.can_flush():
-                raise self._failed('its server cannot flush')
-        except BaseException:
-            self._export.close()
-            raise
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._export.close()
-
-    def _failed(self, reason: str) -> exception.TargetFailed:
-        return exception.TargetFailed(self._target, reason)
-
-    @property
-    def size(self) -> int:
-        """Capacity in bytes."""
-        return self._size
-
-    def write(self, offset: int, data: block.Buffer) -> None:
-        """Write all of ``data``; safe to call from many threads.
-
-        :raises exception.TargetFailed: the bytes could not be written
-        """
-        view = memoryview(data)
-        for start, step in _split(0, len(view), REQUEST):
-            with self._export.borrow() as handle:
-                handle.pwrite(view[start : start + step], offset + start)
-
-    def zero(self, offset: int, length: int) -> None:
-        """Make the range read as zeros, without allocating if it can.
-
-        :raises exception.TargetFailed: the range could not be zeroed
-        """
-        if not self._can_zero:
-            for start, step in _split(offset, length, units.Mi):
-                self.write(start, bytes(step))
-            return
-        for start, step in _split(offset, length, RANGE):
-            with self._export.borrow() as handle:
-                handle.zero(step, start)
-
-    def flush(self) -> None:
-        """Return once everything written before is durable.
-
-        One connection flushes for all: there is more than one only if the
-        server promises so (multi-conn).
-
-        :raises exception.TargetFailed: it is not
-        """
-        with self._export.borrow() as handle:
-            handle.flush()

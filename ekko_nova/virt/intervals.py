@@ -10,11 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What NBD's block status replies say, as pure interval arithmetic.
+"""Interval arithmetic on the bytes of a disk, and nothing else.
 
-A reply describes the disk from the requested offset on, once per meta
-context, as a flat list of lengths and flags. It may stop short of what was
-asked or run past it, and two contexts never promise the same boundaries.
+An NBD server's reply to a block status request describes the disk from the
+requested offset on, once per meta context, as a flat list of lengths and
+flags. It may stop short of what was asked or run past it, and two contexts
+promise no common boundaries.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ import typing
 
 from ekko_nova import block
 
-__all__ = ('Run', 'clip', 'coalesce', 'intersect')
+__all__ = ('Run', 'clip', 'coalesce', 'intersect', 'split')
 
 Run: typing.TypeAlias = tuple[int, int]
 """Length in bytes, and the flags of every byte of it."""
@@ -91,3 +92,10 @@ def coalesce(extents: Iterable[block.Extent]) -> Iterator[block.Extent]:
             last = extent
     if last is not None:
         yield last
+
+
+def split(offset: int, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into offsets and lengths of at most ``step`` bytes."""
+    end = offset + length
+    for start in range(offset, end, step):
+        yield start, min(step, end - start)
