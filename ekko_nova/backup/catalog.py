@@ -1,0 +1,132 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Records in a store: the only list of what backups there are.
+
+The records are the truth. The index merely finds a backup's server by id
+and is rebuilt from the records (:func:`rebuild_index`).
+"""
+
+from collections.abc import Iterator
+import dataclasses
+
+from ekko_nova.backup import document
+from ekko_nova.backup import naming
+from ekko_nova.backup import record as records
+from ekko_nova.backup.store import base as store_base
+from ekko_nova import exception
+
+__all__ = ('Catalog', 'Survey')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Survey:
+    """What a look through the records found.
+
+    :ivar records: the readable ones, oldest first
+    :ivar damaged: an error for each of the others
+    """
+
+    records: tuple[records.Record, ...]
+    damaged: tuple[exception.DataDamaged, ...]
+
+
+class Catalog:
+    """The records of one store."""
+
+    def __init__(self, store: store_base.Store) -> None:
+        self.store = store
+
+    def put(self, record: records.Record) -> None:
+        """Write a record, new or again."""
+        name = naming.record_name(record.server, record.id)
+        self.store.put(name, document.seal(records.to_document(record)))
+
+    def announce(self, record: records.Record) -> None:
+        """Write a new record, and the index entry that finds it."""
+        entry = document.seal({'format': 1, 'server': record.server})
+        self.put(record)
+        self.store.put(naming.index_name(record.id), entry)
+
+    def remove(self, record: records.Record) -> None:
+        """Forget a backup; the record goes last."""
+        self.store.delete(naming.index_name(record.id))
+        self.store.delete(naming.record_name(record.server, record.id))
+
+    def get(self, backup: str) -> records.Record:
+        """The record of a backup.
+
+        :raises exception.BackupNotFound: there is none of this id
+        :raises exception.DataDamaged: it, or its index entry, is damaged
+        """
+        missing = exception.BackupNotFound(backup, self.store.url)
+        try:
+            name = naming.index_name(naming.check('backup', backup))
+            entry = document.unseal(name, self.store.get(name))
+            return self._read(naming.record_name(entry['server'], backup))
+        except (exception.InvalidName, exception.ObjectMissing) as e:
+            raise missing from e
+
+    def find(self, server: str, backup: str) -> records.Record | None:
+        """The record of a backup of a known server, if there is one."""
+        try:
+            return self._read(naming.record_name(server, backup))
+        except exception.ObjectMissing:
+            return None
+
+    def survey(self, server: str | None = None) -> Survey:
+        """All records, of one server or of all, with the damaged ones."""
+        readable = []
+        damaged = []
+        for name in self._names(server):
+            try:
+                readable.append(self._read(name))
+            except exception.ObjectMissing:
+                continue
+            except exception.DataDamaged as e:
+                damaged.append(e)
+        readable.sort(key=lambda record: (record.created_at, record.id))
+        return Survey(tuple(readable), tuple(damaged))
+
+    def records(self, server: str | None = None) -> tuple[records.Record, ...]:
+        """All records, oldest first; for those who must know of every one.
+
+        :raises exception.DataDamaged: one of them cannot be read
+        """
+        survey = self.survey(server)
+        for damage in survey.damaged:
+            raise damage
+        return survey.records
+
+    def rebuild_index(self) -> int:
+        """Write the index anew from the records; returns their number."""
+        count = 0
+        for name in self._names(None):
+            _, server, file_name = name.split('/')
+            entry = document.seal({'format': 1, 'server': server})
+            backup = file_name.removesuffix('.json')
+            self.store.put(naming.index_name(backup), entry)
+            count += 1
+        return count
+
+    def _names(self, server: str | None) -> Iterator[str]:
+        for found in self.store.list(naming.record_prefix(server)):
+            yield found.name
+
+    def _read(self, name: str) -> records.Record:
+        value = document.unseal(name, self.store.get(name))
+        record = records.from_document(name, value)
+        if naming.record_name(record.server, record.id) != name:
+            raise exception.ObjectDamaged(
+                name, 'its name must be that of the backup it describes'
+            )
+        return record

@@ -1,0 +1,168 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Pieces, and the objects they travel in.
+
+A piece is what one backup stored of one segment: its non-zero, changed
+blocks, concatenated, compressed, encrypted. A piece of at least half a
+segment is an object of its own; smaller ones share a bundle::
+
+    object                      bundle
+    ┌──────────────────────┐    ┌──────┬────────┬───────┬───────┬─ … ─┐
+    │ sealed piece         │    │ EKB1 │ digest │ piece │ piece │     │
+    └──────────────────────┘    └──────┴────────┴───────┴───────┴─────┘
+    offset 0                    0      4        24 = offset of the first
+
+The digest in a bundle's head covers all bytes behind it, so that a byte that
+belongs to no living piece cannot change unseen either.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import typing
+
+from ekko_nova.backup import geometry
+from ekko_nova.backup.manifest import base
+from ekko_nova import block
+from ekko_nova import exception
+
+__all__ = (
+    'BUNDLE_HEAD',
+    'Load',
+    'Piece',
+    'Placement',
+    'bundle',
+    'check_bundle',
+    'digest',
+)
+
+_BUNDLE_MAGIC: typing.Final = b'EKB1'
+_DIGEST_SIZE: typing.Final = 20
+
+#: Bytes in front of the first piece of a bundle.
+BUNDLE_HEAD: typing.Final = len(_BUNDLE_MAGIC) + _DIGEST_SIZE
+
+
+def digest(data: block.Buffer) -> bytes:
+    """SHA-256, its first 20 bytes."""
+    return hashlib.sha256(data).digest()[:_DIGEST_SIZE]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece on its way out, compressed.
+
+    :ivar length: plain bytes
+    :ivar codec: index into the manifest's codecs
+    :ivar digest: of the plain bytes
+    """
+
+    segment: int
+    mask: int
+    length: int
+    data: block.Buffer
+    codec: int
+    digest: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """The content of one object: pieces, each with its offset in it."""
+
+    number: int
+    pieces: tuple[tuple[int, Piece], ...]
+
+
+class Placement:
+    """Give each piece its object and offset, in the order they come.
+
+    :param owner: this backup's index among the manifest's owners
+    :param overhead: bytes that encryption adds to a piece
+    """
+
+    def __init__(
+        self, owner: int, segment_size: int, overhead: int
+    ) -> None:
+        self._owner = owner
+        self._segment_size = segment_size
+        self._overhead = overhead
+        self._numbers = 0
+        self._number: int | None = None
+        self._pieces: list[tuple[int, Piece]] = []
+        self._end = BUNDLE_HEAD
+
+    def place(self, piece: Piece) -> tuple[base.Layer, Load | None]:
+        """The piece as a layer, and the object that it completes, if any."""
+        length = len(piece.data) + self._overhead
+        if 2 * piece.mask.bit_count() >= geometry.BLOCKS:
+            number = self._take_number()
+            load = Load(number, ((0, piece),))
+            return self._layer(piece, number, 0, length), load
+        complete = None
+        if self._end + length > self._segment_size:
+            complete = self.finish()
+        if self._number is None:
+            self._number = self._take_number()
+        layer = self._layer(piece, self._number, self._end, length)
+        self._pieces.append((self._end, piece))
+        self._end += length
+        return layer, complete
+
+    def finish(self) -> Load | None:
+        """The bundle that is still open, if there is one."""
+        if self._number is None:
+            return None
+        load = Load(self._number, tuple(self._pieces))
+        self._number = None
+        self._pieces = []
+        self._end = BUNDLE_HEAD
+        return load
+
+    def _layer(
+        self, piece: Piece, number: int, offset: int, length: int
+    ) -> base.Layer:
+        return base.Layer(
+            mask=piece.mask,
+            owner=self._owner,
+            object=number,
+            offset=offset,
+            length=length,
+            codec=piece.codec,
+            digest=piece.digest,
+        )
+
+    def _take_number(self) -> int:
+        self._numbers += 1
+        return self._numbers - 1
+
+
+def bundle(sealed: Sequence[block.Buffer]) -> bytes:
+    """The bundle of these sealed pieces."""
+    body = hashlib.sha256()
+    for piece in sealed:
+        body.update(piece)
+    head = body.digest()[:_DIGEST_SIZE]
+    return b''.join((_BUNDLE_MAGIC, head, *sealed))
+
+
+def check_bundle(name: str, data: bytes) -> None:
+    """Confirm that every byte of a bundle is what was stored.
+
+    :raises exception.ObjectDamaged: one is not
+    """
+    if not data.startswith(_BUNDLE_MAGIC):
+        raise exception.ObjectDamaged(name, 'a bundle must begin with EKB1')
+    if digest(memoryview(data)[BUNDLE_HEAD:]) != data[4:BUNDLE_HEAD]:
+        raise exception.ObjectDamaged(
+            name, "a bundle's content must match the digest in its head"
+        )

@@ -1,0 +1,227 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The record: all that is known of a backup without reading a manifest.
+
+A record is the one object that is ever written again: its status moves
+
+::
+
+    creating ──▶ available ──▶ deleting ──▶ (removed)
+        └────────(removed)─────────▲
+"""
+
+import base64
+import dataclasses
+import datetime
+import enum
+import typing
+
+from ekko_nova.backup.codec import base as codec_base
+from ekko_nova.backup import document
+from ekko_nova.backup import process
+from ekko_nova import exception
+
+__all__ = (
+    'DiskRecord',
+    'Part',
+    'Record',
+    'Skipped',
+    'Status',
+    'Type',
+    'from_document',
+    'to_document',
+)
+
+_FORMAT: typing.Final = 1
+
+
+class Status(enum.StrEnum):
+    """Where a backup is in its life."""
+
+    CREATING = 'creating'
+    AVAILABLE = 'available'
+    DELETING = 'deleting'
+
+
+class Type(enum.StrEnum):
+    """What was read of a disk: all of it, or what the bitmap named."""
+
+    FULL = 'full'
+    INCREMENTAL = 'incremental'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A stored part of a manifest.
+
+    :ivar length: plain bytes of the manifest file it carries
+    :ivar size: stored bytes
+    :ivar sha256: of the stored bytes, hexadecimal
+    """
+
+    length: int
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DiskRecord:
+    """One disk of a backup.
+
+    :ivar name: what people call it, such as vda
+    :ivar identity: what it is, wherever it is attached
+    :ivar set: its backup set
+    :ivar size: virtual size in bytes
+    :ivar segment_size: bytes
+    :ivar type: whether all of it was read, or what the bitmap named
+    :ivar full_reason: why all of it was read; ``None`` for an incremental
+    :ivar bitmap: the bitmap that records changes from this backup on
+    :ivar granularity: bytes that one bit of it stands for
+    :ivar manifest: the manifest's parts, in order
+    :ivar manifest_compression: the driver its parts went through
+    :ivar manifest_encryption: the driver its parts went through
+    :ivar key: the set's data key, wrapped; ``None`` if nothing is encrypted
+    :ivar owners: other backups whose objects the manifest refers to
+    :ivar read_bytes: read from the disk
+    :ivar changed_bytes: plain bytes of the pieces that were stored
+    :ivar stored_bytes: size of all objects this backup added
+    :ivar objects: how many it added, manifest parts included
+    """
+
+    name: str
+    identity: str
+    set: str
+    size: int
+    segment_size: int
+    type: Type = Type.FULL
+    full_reason: str | None = None
+    bitmap: str | None = None
+    granularity: int | None = None
+    manifest: tuple[Part, ...] = ()
+    manifest_compression: str = 'none'
+    manifest_encryption: str = 'none'
+    key: codec_base.WrappedKey | None = None
+    owners: tuple[str, ...] = ()
+    read_bytes: int = 0
+    changed_bytes: int = 0
+    stored_bytes: int = 0
+    objects: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Skipped:
+    """A disk that is not in the backup, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """A backup of a server: all of its disks at one instant.
+
+    :ivar server: what the line of backups is of: an instance, a domain, a
+        file; the name under which records are kept
+    :ivar parent: the nearest older backup of this line that still exists;
+        changes when that one is deleted
+    :ivar created_at: when it began, UTC
+    :ivar updated_at: the last sign of life while creating, UTC
+    :ivar finished_at: when it became available, UTC
+    :ivar seconds: how long it took
+    :ivar process: who writes it
+    :ivar quiesced: true, or why the file systems were not frozen
+    :ivar note: an alarm somebody should read
+    """
+
+    id: str
+    server: str
+    status: Status
+    parent: str | None
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    process: process.Process
+    disks: tuple[DiskRecord, ...]
+    skipped: tuple[Skipped, ...] = ()
+    quiesced: bool | str = 'not requested'
+    finished_at: datetime.datetime | None = None
+    seconds: float | None = None
+    note: str | None = None
+
+    @property
+    def type(self) -> Type:
+        """Full if every disk was read whole."""
+        full = all(disk.type is Type.FULL for disk in self.disks)
+        return Type.FULL if full else Type.INCREMENTAL
+
+    def disk(self, identity: str) -> DiskRecord | None:
+        """The disk of this identity, if the backup has it."""
+        for disk in self.disks:
+            if disk.identity == identity:
+                return disk
+        return None
+
+
+def to_document(record: Record) -> document.Document:
+    """The JSON form; :func:`from_document` reads it back."""
+    result: document.Document = dataclasses.asdict(record)
+    for name in ('created_at', 'updated_at', 'finished_at'):
+        moment: datetime.datetime | None = result[name]
+        result[name] = moment.isoformat() if moment else None
+    for disk in result['disks']:
+        if disk['key']:
+            disk['key']['wrapped'] = base64.b64encode(
+                disk['key']['wrapped']
+            ).decode('ascii')
+    return {'format': _FORMAT, **result}
+
+
+def from_document(name: str, value: document.Document) -> Record:
+    """A record from its JSON form.
+
+    :param name: of the object, for errors
+    :raises exception.UnknownFormat: another version wrote it
+    :raises exception.ObjectDamaged: a member is missing, or not ours
+    """
+    fields = dict(value)
+    found = fields.pop('format', None)
+    if found != _FORMAT:
+        raise exception.UnknownFormat(name, found, _FORMAT)
+    try:
+        fields['status'] = Status(fields['status'])
+        for moment in ('created_at', 'updated_at', 'finished_at'):
+            if fields[moment] is not None:
+                fields[moment] = datetime.datetime.fromisoformat(
+                    fields[moment]
+                )
+        fields['process'] = process.Process(**fields['process'])
+        fields['disks'] = tuple(_disk(disk) for disk in fields['disks'])
+        fields['skipped'] = tuple(
+            Skipped(**skipped) for skipped in fields['skipped']
+        )
+        return Record(**fields)
+    except (KeyError, TypeError, ValueError) as e:
+        raise exception.ObjectDamaged(
+            name, f'it must have the members of a record ({e})'
+        ) from e
+
+
+def _disk(value: document.Document) -> DiskRecord:
+    fields = dict(value)
+    fields['type'] = Type(fields['type'])
+    fields['manifest'] = tuple(Part(**part) for part in fields['manifest'])
+    fields['owners'] = tuple(fields['owners'])
+    if fields['key'] is not None:
+        key = dict(fields['key'])
+        key['wrapped'] = base64.b64decode(key['wrapped'], validate=True)
+        fields['key'] = codec_base.WrappedKey(**key)
+    return DiskRecord(**fields)

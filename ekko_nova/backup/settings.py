@@ -1,0 +1,72 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How the engine is to work: values, wherever they were configured."""
+
+import dataclasses
+import pathlib
+
+from oslo_utils import units
+
+from ekko_nova.backup.codec import base as codec_base
+from ekko_nova import exception
+
+__all__ = ('Settings',)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The choices an operator has.
+
+    Peak memory of a backup is about ``(2 × workers + 2 × puts + 2) ×
+    segment_size`` and of a restore ``(3 × workers + cached_bundles) ×
+    segment_size``, plus what the interpreter needs.
+
+    :ivar segment_size: bytes, a power of two from 1 to 64 MiB; a backup set
+        keeps the one it began with
+    :ivar compression: driver name
+    :ivar compression_level: the driver's own scale; ``None`` is its default
+    :ivar encryption: driver name
+    :ivar key_provider: wraps data keys; needed by encryption that needs keys
+    :ivar manifest: driver name
+    :ivar workers: threads that read, hash and compress, or decompress
+    :ivar puts: objects on their way to the store at once
+    :ivar cached_bundles: bundles a restore keeps at hand
+    :ivar audit_segments: clean segments of a disk that an incremental reads
+        all the same, to compare them with the parent; 0 for none
+    :ivar heartbeat: seconds between signs of life in the record
+    :ivar stale_after: seconds without one after which a backup in the making
+        is taken for dead, if its process cannot be asked
+    :ivar temporary_directory: where manifests lie while in use, up to 400 MiB
+        for each 64 TiB of disk; ``None`` for the system's choice
+    """
+
+    segment_size: int = 4 * units.Mi
+    compression: str = 'zstd'
+    compression_level: int | None = None
+    encryption: str = 'none'
+    key_provider: codec_base.KeyProvider | None = None
+    manifest: str = 'sqlite'
+    workers: int = 3
+    puts: int = 4
+    cached_bundles: int = 12
+    audit_segments: int = 8
+    heartbeat: float = 30.0
+    stale_after: float = 600.0
+    temporary_directory: pathlib.Path | None = None
+
+    def __post_init__(self) -> None:
+        size = self.segment_size
+        if not units.Mi <= size <= 64 * units.Mi or size.bit_count() != 1:
+            raise exception.InvalidOption(
+                'segment_size', size, 'use a power of two from 1 to 64 MiB'
+            )

@@ -1,0 +1,246 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From a disk to objects: the path of the bytes of one backup of one disk.
+
+::
+
+    extents ─▶ changes ─▶ tasks ─▶ examine ─▶ placement ─▶ seal, put
+    (source)   (masks)    (rule)   workers    in order      puts
+                                                └─▶ manifest builder
+
+One thread walks the changes in the order of the disk; reading, hashing and
+compressing happen in ``workers`` threads, sealing and storing in ``puts``.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import threading
+
+from ekko_nova.backup.codec import keys
+from ekko_nova.backup.codec import load
+from ekko_nova.backup import examine
+from ekko_nova.backup import geometry as geometry_
+from ekko_nova.backup import keyring as keyrings
+from ekko_nova.backup import layers
+from ekko_nova.backup.manifest import base
+from ekko_nova.backup.manifest import builder as builders
+from ekko_nova.backup import naming
+from ekko_nova.backup import pieces
+from ekko_nova.backup import pipeline
+from ekko_nova.backup import progress
+from ekko_nova.backup import settings as settings_
+from ekko_nova.backup.store import base as store_base
+from ekko_nova import block
+
+__all__ = ('DiskWriter', 'Written', 'codecs')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """What writing a disk amounted to.
+
+    :ivar read_bytes: read from the disk
+    :ivar changed_bytes: plain bytes of the pieces
+    :ivar stored_bytes: size of the objects
+    :ivar objects: how many there are
+    :ivar owners: indexes of the owners that the manifest refers to
+    """
+
+    read_bytes: int
+    changed_bytes: int
+    stored_bytes: int
+    objects: int
+    owners: frozenset[int]
+
+
+def codecs(
+    settings: settings_.Settings, inherited: tuple[base.Codec, ...]
+) -> tuple[base.Codec, ...]:
+    """A manifest's codecs: the parent's, then what these settings add."""
+    wanted = (
+        base.Codec(settings.compression, settings.encryption),
+        base.Codec('none', settings.encryption),
+    )
+    return tuple(dict.fromkeys((*inherited, *wanted)))
+
+
+class DiskWriter:
+    """Writes one disk of one backup; used once.
+
+    :param header: of the manifest to be; its last owner is this backup
+    :param parent: the parent's manifest, if segments may refer to it
+    """
+
+    def __init__(
+        self,
+        store: store_base.Store,
+        settings: settings_.Settings,
+        header: base.Header,
+        keyring: keyrings.Keyring,
+        parent: base.Reader | None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._header = header
+        self._parent = parent
+        self._owner = header.owners[-1]
+        self._geometry = geometry_.Geometry(header.size, header.segment_size)
+        self._cipher = keyring.cipher(self._owner, settings.encryption)
+        self._placement = pieces.Placement(
+            len(header.owners) - 1, header.segment_size, self._cipher.overhead
+        )
+        self._lock = threading.Lock()
+        self._read_bytes = 0
+        self._changed_bytes = 0
+        self._stored_bytes = 0
+        self._objects = 0
+
+    def write(
+        self,
+        source: block.BlockSource,
+        manifest: base.Writer,
+        report: progress.Report,
+    ) -> Written:
+        """Store what changed, and complete the manifest file.
+
+        :raises exception.SourceLost: the source could not be read to its end
+        :raises exception.EkkoError: whatever the store raises
+        """
+        builder = builders.Builder(manifest, self._parent, self._geometry)
+        examiner = self._examiner(source)
+        tasks = self._tasks(source, builder)
+        results = pipeline.ordered(
+            lambda task: (
+                examiner.examine(task)
+                if isinstance(task, examine.Task)
+                else task
+            ),
+            tasks,
+            self._settings.workers,
+        )
+        sink = pipeline.Sink(self._put, self._settings.puts)
+        with sink, contextlib.closing(results):
+            for result in results:
+                if isinstance(result, examine.Examined):
+                    self._settle(result, builder, sink)
+                    end = result.segment + 1
+                else:
+                    builder.clear(result.segment, result.count)
+                    end = result.segment + result.count
+                self._report(end, report)
+            source.check()
+            if (load_ := self._placement.finish()) is not None:
+                sink.put(load_)
+            sink.finish()
+        builder.finish()
+        return Written(
+            read_bytes=self._read_bytes,
+            changed_bytes=self._changed_bytes,
+            stored_bytes=self._stored_bytes,
+            objects=self._objects,
+            owners=frozenset(builder.owners),
+        )
+
+    def _tasks(
+        self, source: block.BlockSource, builder: builders.Builder
+    ) -> Iterator[examine.Task | geometry_.Change]:
+        """What is to be done, segment by segment, in the order of the disk."""
+        extents = source.extents()
+        if self._parent:
+            size = self._parent.header.size
+            known = size - size % self._geometry.block_size
+            extents = geometry_.grown(extents, known)
+        for change in geometry_.changes(extents, self._geometry):
+            if change.count > 1 and change.zero:
+                yield change
+                continue
+            for index in range(change.count):
+                yield self._task(change.segment + index, change, builder)
+
+    def _task(
+        self,
+        segment: int,
+        change: geometry_.Change,
+        builder: builders.Builder,
+    ) -> examine.Task:
+        parent = builder.parent_segment(segment)
+        full = self._geometry.full_mask(segment)
+        blocks = change.dirty
+        if layers.needs_whole(parent, change.dirty, full):
+            blocks = full
+        return examine.Task(
+            segment=segment,
+            read=blocks & ~change.zero,
+            zero=blocks & change.zero,
+            parent=parent,
+        )
+
+    def _settle(
+        self,
+        result: examine.Examined,
+        builder: builders.Builder,
+        sink: pipeline.Sink[pieces.Load],
+    ) -> None:
+        layer = None
+        if result.piece is not None:
+            layer, complete = self._placement.place(result.piece)
+            self._changed_bytes += result.piece.length
+            if complete is not None:
+                sink.put(complete)
+        self._read_bytes += result.read_bytes
+        builder.replace(
+            result.segment, layers.succeed(result.parent, result.zero, layer)
+        )
+
+    def _put(self, load_: pieces.Load) -> None:
+        owner = self._owner
+        sealed = []
+        for offset, piece in load_.pieces:
+            context = keys.object_context(
+                owner.set, owner.backup, load_.number, offset
+            )
+            sealed.append(self._cipher.encrypt(piece.data, context))
+        alone = load_.pieces[0][0] == 0
+        data = sealed[0] if alone else pieces.bundle(sealed)
+        name = naming.object_name(owner.set, owner.backup, load_.number)
+        self._store.put(name, data, if_absent=True)
+        with self._lock:
+            self._stored_bytes += len(data)
+            self._objects += 1
+
+    def _examiner(self, source: block.BlockSource) -> examine.Examiner:
+        settings = self._settings
+        header = self._header
+        return examine.Examiner(
+            source,
+            self._geometry,
+            load.compression(
+                settings.compression, settings.compression_level
+            ),
+            packed=header.codecs.index(
+                base.Codec(settings.compression, settings.encryption)
+            ),
+            unpacked=header.codecs.index(
+                base.Codec('none', settings.encryption)
+            ),
+        )
+
+    def _report(self, segments: int, report: progress.Report) -> None:
+        size = self._header.size
+        position = min(segments * self._header.segment_size, size)
+        report(
+            progress.Progress(
+                self._header.disk, position, size, self._read_bytes
+            )
+        )
