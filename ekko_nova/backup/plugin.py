@@ -13,6 +13,7 @@
 """Drivers by name, found through entry points."""
 
 import functools
+import typing
 
 import stevedore
 from stevedore import exception as stevedore_exception
@@ -41,13 +42,10 @@ def load(namespace: str, name: str) -> type[object]:
         manager: stevedore.DriverManager[object] = stevedore.DriverManager(
             namespace, name, on_missing_entrypoints_callback=None
         )
-    except (stevedore_exception.NoMatches, ImportError) as e:
-        raise exception.DriverMissing(
-            namespace, name, ', '.join(names(namespace)) or 'none'
-        ) from e
-    driver = manager.driver
-    if not isinstance(driver, type):
-        raise exception.DriverMissing(
-            namespace, name, ', '.join(names(namespace))
-        )
-    return driver
+    except stevedore_exception.NoMatches as e:
+        known = ', '.join(names(namespace)) or 'none'
+        raise exception.DriverMissing(namespace, name, known) from e
+    except ImportError as e:
+        known = f'{", ".join(names(namespace))}, but it needs more: {e}'
+        raise exception.DriverMissing(namespace, name, known) from e
+    return typing.cast('type[object]', manager.driver)
