@@ -376,7 +376,8 @@ class NbdSource:
             return self._read(offset, length)
         data = bytearray(length)
         for start, step in intervals.split(0, length, PAYLOAD_MAX):
-            data[start : start + step] = self._read(offset + start, step)
+            end = start + step
+            data[start:end] = self._read(offset + start, step)
         return data
 
     def _read(self, offset: int, length: int) -> bytearray:

@@ -100,8 +100,9 @@ class NbdTarget:
         """
         view = memoryview(data)
         for start, step in intervals.split(0, len(view), nbd.PAYLOAD_MAX):
+            end = start + step
             with self._export.borrow() as handle:
-                handle.pwrite(view[start : start + step], offset + start)
+                handle.pwrite(view[start:end], offset + start)
 
     def zero(self, offset: int, length: int) -> None:
         """Make the range read as zeros, without allocating if it can.
