@@ -31,8 +31,8 @@ import typing
 from cryptography import exceptions as crypto_exceptions
 from cryptography.hazmat.primitives.ciphers import aead
 
-from ekko_nova import block
 from ekko_nova.backup.codec import base
+from ekko_nova import block
 
 __all__ = ('AesGcm',)
 

@@ -31,8 +31,8 @@ import typing
 
 from cryptography.hazmat.primitives import keywrap
 
-from ekko_nova import exception
 from ekko_nova.backup.codec import base
+from ekko_nova import exception
 
 __all__ = ('KeyFile',)
 

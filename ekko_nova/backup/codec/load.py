@@ -14,8 +14,8 @@
 
 import typing
 
-from ekko_nova.backup import plugin
 from ekko_nova.backup.codec import base
+from ekko_nova.backup import plugin
 
 __all__ = ('compression', 'encryption', 'key_provider', 'needs_key')
 

@@ -17,9 +17,9 @@ import typing
 
 from oslo_utils import units
 
+from ekko_nova.backup.codec import base
 from ekko_nova import block
 from ekko_nova import exception
-from ekko_nova.backup.codec import base
 
 __all__ = ('Lzma',)
 

@@ -12,8 +12,8 @@
 
 """No encryption: for stores that are as trusted as the disks themselves."""
 
-from ekko_nova import block
 from ekko_nova.backup.codec import base
+from ekko_nova import block
 
 __all__ = ('Plaintext',)
 

@@ -12,9 +12,9 @@
 
 """No compression: for data that is compressed or encrypted already."""
 
+from ekko_nova.backup.codec import base
 from ekko_nova import block
 from ekko_nova import exception
-from ekko_nova.backup.codec import base
 
 __all__ = ('Uncompressed',)
 

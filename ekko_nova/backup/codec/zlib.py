@@ -15,9 +15,9 @@
 import typing
 import zlib
 
+from ekko_nova.backup.codec import base
 from ekko_nova import block
 from ekko_nova import exception
-from ekko_nova.backup.codec import base
 
 __all__ = ('Zlib',)
 

@@ -143,18 +143,26 @@ class Columns:
 
 
 class Writer(abc.ABC):
-    """A manifest being written into a file.
+    """A manifest being written into a file, by one thread at a time.
 
     Leaving the context without :meth:`finish` removes the file.
     """
 
     @abc.abstractmethod
     def add(self, number: int, columns: Columns) -> None:
-        """Add a stripe; numbers ascend. A stripe of zeros is left out."""
+        """Add a stripe; numbers ascend. A stripe of zeros is left out.
+
+        :raises ValueError: the number is not next or not of this disk, the
+            columns break the format, or the file is finished
+        :raises exception.TargetFailed: the file cannot be written
+        """
 
     @abc.abstractmethod
     def finish(self) -> None:
-        """Complete the file; nothing is added any more."""
+        """Complete the file; nothing is added any more.
+
+        :raises exception.TargetFailed: the file cannot be written
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -173,7 +181,11 @@ class Writer(abc.ABC):
 
 
 class Reader(abc.ABC):
-    """A manifest in a file, open for reading."""
+    """A manifest in a file, open for reading by any number of threads.
+
+    What it returns is what was written: a driver notices every damage to
+    what it reads by itself.
+    """
 
     @property
     @abc.abstractmethod
@@ -218,7 +230,12 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def create(self, path: pathlib.Path, header: Header) -> Writer:
-        """Begin a new file."""
+        """Begin a new file, readable by its owner only.
+
+        :raises ValueError: the header could not be read again
+        :raises exception.TargetExists: ``path`` is there
+        :raises exception.TargetFailed: it cannot be written
+        """
 
     @abc.abstractmethod
     def open(self, path: pathlib.Path) -> Reader:
@@ -226,4 +243,5 @@ class Driver(abc.ABC):
 
         :raises exception.UnknownFormat: written by a version not known here
         :raises exception.ObjectDamaged: not a file of this format
+        :raises OSError: there is no file that can be read
         """

@@ -34,9 +34,9 @@ import typing
 
 from oslo_utils import units
 
-from ekko_nova import exception
 from ekko_nova.backup import geometry
 from ekko_nova.backup.manifest import base
+from ekko_nova import exception
 
 __all__ = ('decode', 'encode', 'stripe_count')
 

@@ -17,9 +17,9 @@ import contextlib
 import pathlib
 import typing
 
-from ekko_nova import exception
-from ekko_nova.backup import plugin
 from ekko_nova.backup.manifest import base
+from ekko_nova.backup import plugin
+from ekko_nova import exception
 
 __all__ = ('driver', 'open')
 

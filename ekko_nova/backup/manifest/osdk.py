@@ -56,10 +56,10 @@ import struct
 import typing
 import zlib
 
-from ekko_nova import exception
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
 from ekko_nova.backup.manifest import stripe
+from ekko_nova import exception
 
 __all__ = ('OsdkDriver',)
 

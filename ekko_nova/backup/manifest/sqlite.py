@@ -43,15 +43,18 @@ import threading
 import typing
 import zlib
 
-from ekko_nova import exception
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
 from ekko_nova.backup.manifest import stripe
+from ekko_nova import exception
 
 __all__ = ('SqliteDriver',)
 
 _APPLICATION_ID: typing.Final = 0x454B4B4F
 _VERSION: typing.Final = 1
+
+#: A row is about 24 KiB: pages of 16 KiB and more waste a quarter of the
+#: file, smaller ones cost time and save little.
 _PAGE_SIZE: typing.Final = 4096
 
 _NAMES: typing.Final = ('number', *stripe.COLUMNS, 'crc32')

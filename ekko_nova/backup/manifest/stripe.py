@@ -110,10 +110,10 @@ def encode(segments: Sequence[base.Segment]) -> base.Columns:
         raise ValueError(f'a stripe has at most {base.STRIPE} segments')
     segments = (*segments, *[_PADDING] * missing)
     layers = [layer for segment in segments for layer in segment.layers]
-    if any(len(layer.digest) != _DIGEST for layer in layers):
-        raise ValueError(f'a digest is {_DIGEST} bytes long')
     columns = zip(*map(_layer_parts, layers)) if layers else [()] * 7
     mask, owner, object_, offset, length, codec, digest = columns
+    if set(map(len, digest)) - {_DIGEST}:
+        raise ValueError(f'a digest is {_DIGEST} bytes long')
     return base.Columns(
         count=_encode([len(each.layers) for each in segments], 1),
         zero=_encode([each.zero for each in segments], 8),
