@@ -97,8 +97,8 @@ class Catalog:
         readable.sort(key=lambda record: (record.created_at, record.id))
         return Survey(tuple(readable), tuple(damaged))
 
-    def records(self, server: str | None = None) -> tuple[records.Record, ...]:
-        """All records, oldest first; for those who must know of every one.
+    def line(self, server: str) -> tuple[records.Record, ...]:
+        """All records of a server, oldest first, or none of them.
 
         :raises exception.DataDamaged: one of them cannot be read
         """

@@ -18,8 +18,8 @@ threads are enough to keep all cores and several requests busy.
 
 import collections
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
-from collections.abc import Iterator
 from concurrent import futures
 import threading
 import types
@@ -35,7 +35,7 @@ def ordered(
     function: Callable[[_Item], _Result],
     items: Iterable[_Item],
     workers: int,
-) -> Iterator[_Result]:
+) -> Generator[_Result, None, None]:
     """Map over items in threads; results come in the order of the items.
 
     At most ``2 × workers`` results exist at once. Closing the iterator drops

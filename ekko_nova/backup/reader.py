@@ -20,9 +20,11 @@ from ekko_nova.backup import geometry as geometry_
 from ekko_nova.backup import layers
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import stripe
+from ekko_nova.backup import naming
 from ekko_nova.backup import pipeline
 from ekko_nova.backup import progress
 from ekko_nova import block
+from ekko_nova import exception
 
 __all__ = ('restore', 'segments')
 
@@ -44,10 +46,28 @@ def segments(
         end = min(first + base.STRIPE, geometry.segments)
         entries = stripe.decode(columns)
         for segment in range(first, end):
-            yield segment, 1, entries[segment - first]
+            entry = entries[segment - first]
+            _check_cover(manifest.header, geometry, segment, entry)
+            yield segment, 1, entry
         position = end
     if position < geometry.segments:
         yield position, geometry.segments - position, None
+
+
+def _check_cover(
+    header: base.Header,
+    geometry: geometry_.Geometry,
+    segment: int,
+    entry: base.Segment,
+) -> None:
+    cover = entry.zero
+    for layer in entry.layers:
+        cover |= layer.mask
+    if cover != geometry.full_mask(segment):
+        raise exception.ObjectDamaged(
+            naming.manifest_part_name(header.set, header.backup, 0),
+            f'every block of segment {segment} must be zero or in a layer',
+        )
 
 
 def restore(

@@ -80,6 +80,8 @@ class DiskWriter:
 
     :param header: of the manifest to be; its last owner is this backup
     :param parent: the parent's manifest, if segments may refer to it
+    :param trusted: what the source calls clean is as the parent has it;
+        otherwise all of it is read, and compared with the parent
     """
 
     def __init__(
@@ -89,13 +91,19 @@ class DiskWriter:
         header: base.Header,
         keyring: keyrings.Keyring,
         parent: base.Reader | None,
+        *,
+        trusted: bool,
     ) -> None:
         self._store = store
         self._settings = settings
         self._header = header
         self._parent = parent
-        self._owner = header.owners[-1]
         self._geometry = geometry_.Geometry(header.size, header.segment_size)
+        self._trusted_until = 0
+        if parent and trusted:
+            size = parent.header.size
+            self._trusted_until = size - size % self._geometry.block_size
+        self._owner = header.owners[-1]
         self._cipher = keyring.cipher(self._owner, settings.encryption)
         self._placement = pieces.Placement(
             len(header.owners) - 1, header.segment_size, self._cipher.overhead
@@ -156,11 +164,7 @@ class DiskWriter:
         self, source: block.BlockSource, builder: builders.Builder
     ) -> Iterator[examine.Task | geometry_.Change]:
         """What is to be done, segment by segment, in the order of the disk."""
-        extents = source.extents()
-        if self._parent:
-            size = self._parent.header.size
-            known = size - size % self._geometry.block_size
-            extents = geometry_.grown(extents, known)
+        extents = geometry_.grown(source.extents(), self._trusted_until)
         for change in geometry_.changes(extents, self._geometry):
             if change.count > 1 and change.zero:
                 yield change

@@ -16,14 +16,50 @@ from ekko_nova.backup import geometry as geometry_
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import stripe
 
-__all__ = ('Builder',)
+__all__ = ('Builder', 'ParentSegments')
+
+
+class ParentSegments:
+    """A manifest's segments by number; all zero where there is none.
+
+    Holds one decoded stripe, the one used last.
+    """
+
+    def __init__(
+        self, parent: base.Reader | None, geometry: geometry_.Geometry
+    ) -> None:
+        self._parent = parent
+        self._geometry = geometry
+        self._number: int | None = None
+        self._segments: list[base.Segment] = []
+
+    def segment(self, segment: int) -> base.Segment:
+        """One segment."""
+        number, index = divmod(segment, base.STRIPE)
+        if number != self._number:
+            self._segments = self.stripe(number)
+            self._number = number
+        return self._segments[index]
+
+    def stripe(self, number: int) -> list[base.Segment]:
+        """All segments of a stripe."""
+        columns = self._parent.stripe(number) if self._parent else None
+        if columns is not None:
+            return stripe.decode(columns)
+        first = number * base.STRIPE
+        end = min(first + base.STRIPE, self._geometry.segments)
+        present = [
+            base.Segment(self._geometry.full_mask(segment))
+            for segment in range(first, end)
+        ]
+        return present + [base.Segment(0)] * (base.STRIPE - len(present))
 
 
 class Builder:
     """Segments in, ascending; out goes a manifest for the whole disk.
 
     Stripes that nobody touches are copied in their encoded form. Without a
-    parent everything untouched is zero. Memory: three decoded stripes.
+    parent everything untouched is zero. Memory: two decoded stripes.
     """
 
     def __init__(
@@ -38,7 +74,7 @@ class Builder:
         self._next = 0
         self._number: int | None = None
         self._segments: list[base.Segment] = []
-        self._cached: tuple[int, list[base.Segment]] | None = None
+        self._base = ParentSegments(parent, geometry)
         #: Indexes of the owners that the manifest refers to so far.
         self.owners: set[int] = set()
 
@@ -47,10 +83,7 @@ class Builder:
 
         May run ahead of :meth:`replace`.
         """
-        number, index = divmod(segment, base.STRIPE)
-        if self._cached is None or self._cached[0] != number:
-            self._cached = (number, self._decoded(number))
-        return self._cached[1][index]
+        return self._base.segment(segment)
 
     def replace(self, segment: int, value: base.Segment) -> None:
         """Say what one segment is now; segments ascend."""
@@ -59,7 +92,7 @@ class Builder:
             self._advance(number)
             self._number = number
             self._next = number + 1
-            self._segments = list(self._decoded(number))
+            self._segments = self._base.stripe(number)
         self._segments[index] = value
 
     def clear(self, segment: int, count: int) -> None:
@@ -99,15 +132,3 @@ class Builder:
     def _add(self, number: int, columns: base.Columns) -> None:
         self.owners |= stripe.owners(columns)
         self._writer.add(number, columns)
-
-    def _decoded(self, number: int) -> list[base.Segment]:
-        columns = self._parent.stripe(number) if self._parent else None
-        if columns is not None:
-            return stripe.decode(columns)
-        first = number * base.STRIPE
-        end = min(first + base.STRIPE, self._geometry.segments)
-        present = [
-            base.Segment(self._geometry.full_mask(segment))
-            for segment in range(first, end)
-        ]
-        return present + [base.Segment(0)] * (base.STRIPE - len(present))

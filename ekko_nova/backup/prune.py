@@ -1,0 +1,237 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Delete backups, and collect what interrupted runs left.
+
+Order, so that an interruption anywhere is harmless: the record becomes
+``deleting`` (nobody restores from it or builds on it any more), its children
+become its parent's, objects go, the manifest goes, the record goes. Until
+the manifest goes the deletion can be resumed with full knowledge; after it
+nothing but the record is left.
+"""
+
+from collections.abc import Collection
+import dataclasses
+
+from oslo_log import log as logging
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import chain
+from ekko_nova.backup import naming
+from ekko_nova.backup import opened
+from ekko_nova.backup import record as records
+from ekko_nova.backup import references
+from ekko_nova.backup import settings as settings_
+from ekko_nova import exception
+
+__all__ = ('Reclaimed', 'collect', 'delete', 'discard')
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What a deletion freed: objects, manifest parts not counted."""
+
+    objects: int
+
+
+def delete(
+    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
+) -> Reclaimed:
+    """Delete any backup of a line; all others stay restorable.
+
+    :raises exception.BackupNotFound: there is none of this id
+    :raises exception.InProgress: it is being made, or built on
+    :raises exception.DataDamaged: a record of the line cannot be read
+    """
+    record = catalog.get(backup)
+    if record.status is records.Status.CREATING:
+        if not chain.is_abandoned(record, settings.stale_after):
+            raise exception.InProgress(record.server, backup, 'backup')
+        discard(catalog, record)
+        return Reclaimed(0)
+    deleting = dataclasses.replace(record, status=records.Status.DELETING)
+    catalog.put(deleting)
+    # Only after the status is written: a backup that begins announces
+    # itself first and then looks at its parent, so one of the two notices.
+    line = catalog.line(record.server)
+    builder = _builder(line, record, settings.stale_after)
+    if builder is not None:
+        catalog.put(record)
+        raise exception.InProgress(record.server, builder.id, 'backup')
+    return _finish(catalog, settings, line, deleting)
+
+
+def collect(
+    catalog: catalogs.Catalog, settings: settings_.Settings, server: str
+) -> int:
+    """Remove what interrupted backups and deletions of a server left.
+
+    :returns: how many backups that were
+    """
+    survey = catalog.survey(server)
+    count = 0
+    for record in survey.records:
+        if _collect(catalog, settings, survey, record):
+            LOG.info('collected leftovers: backup=%s', record.id)
+            count += 1
+    return count
+
+
+def _collect(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    survey: catalogs.Survey,
+    record: records.Record,
+) -> bool:
+    if record.status is records.Status.AVAILABLE:
+        return False
+    if record.status is records.Status.CREATING:
+        if not chain.is_abandoned(record, settings.stale_after):
+            return False
+        discard(catalog, record)
+    elif record.finished_at is None:
+        discard(catalog, record)
+    else:
+        line = catalog.survey(record.server).records
+        # A record that cannot be read may need these objects, as may a
+        # backup that was begun before its parent's deletion was.
+        if survey.damaged or _builder(line, record, settings.stale_after):
+            return False
+        _finish(catalog, settings, line, record)
+    return True
+
+
+def _builder(
+    line: Collection[records.Record],
+    record: records.Record,
+    stale_after: float,
+) -> records.Record | None:
+    """A backup that is being made on top of this one, if there is one."""
+    for child in chain.children(line, record):
+        if child.status is records.Status.CREATING and not chain.is_abandoned(
+            child, stale_after
+        ):
+            return child
+    return None
+
+
+def discard(catalog: catalogs.Catalog, record: records.Record) -> None:
+    """Remove a backup that never became available, with all it stored."""
+    # If its last write did arrive after all, it is available: it must not
+    # be while its objects go.
+    deleting = dataclasses.replace(
+        record, status=records.Status.DELETING, finished_at=None
+    )
+    catalog.put(deleting)
+    for disk in record.disks:
+        _delete_all(catalog, naming.backup_prefix(disk.set, record.id))
+    catalog.remove(record)
+
+
+def _finish(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    line: tuple[records.Record, ...],
+    record: records.Record,
+) -> Reclaimed:
+    count = 0
+    for disk in record.disks:
+        doomed = _doomed(catalog, settings, line, record, disk)
+        for owner, number in doomed:
+            name = naming.object_name(disk.set, owner, number)
+            catalog.store.delete(name)
+            count += 1
+    for child in chain.children(line, record):
+        catalog.put(dataclasses.replace(child, parent=record.parent))
+    for disk in record.disks:
+        for part in range(len(disk.manifest)):
+            catalog.store.delete(
+                naming.manifest_part_name(disk.set, record.id, part)
+            )
+    catalog.remove(record)
+    return Reclaimed(count)
+
+
+def _doomed(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    line: tuple[records.Record, ...],
+    record: records.Record,
+    disk: records.DiskRecord,
+) -> references.References:
+    """The objects that only this backup needs."""
+    survivors = chain.relatives(line, record)
+    try:
+        doomed = _references(catalog, settings, record, disk)
+    except exception.DataDamaged as e:
+        LOG.warning(
+            'deleting by listing, the manifest is damaged: backup=%s %s',
+            record.id,
+            e,
+        )
+        doomed = _everything(catalog, record, disk)
+        # What it referred to is unknown, so its neighbours no longer stand
+        # for all others.
+        survivors = tuple(
+            each
+            for each in line
+            if each.status is records.Status.AVAILABLE
+            and chain.shares_owner(each, record)
+        )
+    for survivor in survivors:
+        theirs = survivor.disk(disk.identity)
+        if theirs is None or theirs.set != disk.set:
+            continue
+        try:
+            needed = _references(catalog, settings, survivor, theirs)
+        except exception.DataDamaged as e:
+            LOG.warning(
+                'sparing all it may need: damaged backup=%s %s',
+                survivor.id,
+                e,
+            )
+            needed = _everything(catalog, survivor, theirs)
+        doomed.subtract(needed)
+    return doomed
+
+
+def _references(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    record: records.Record,
+    disk: records.DiskRecord,
+) -> references.References:
+    with opened.open_disk(catalog.store, settings, record, disk) as it:
+        return references.of_manifest(it.manifest)
+
+
+def _everything(
+    catalog: catalogs.Catalog,
+    record: records.Record,
+    disk: records.DiskRecord,
+) -> references.References:
+    """All objects of all owners that a manifest may refer to."""
+    result = references.References()
+    for owner in (record.id, *disk.owners):
+        prefix = naming.backup_prefix(disk.set, owner)
+        for found in catalog.store.list(prefix):
+            number = found.name.removeprefix(prefix)
+            if not number.startswith('manifest-'):
+                result.add(owner, int(number, 16))
+    return result
+
+
+def _delete_all(catalog: catalogs.Catalog, prefix: str) -> None:
+    for found in catalog.store.list(prefix):
+        catalog.store.delete(found.name)

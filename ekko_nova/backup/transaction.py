@@ -1,0 +1,358 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One backup, from its announcement to ``available``, or to nothing.
+
+::
+
+    announce record (creating)     from here on the next run can clean up
+      objects of every disk        named by nobody yet
+      manifest of every disk       complete, but named by nobody
+    record (available)             the commit point
+
+Leaving the context without :meth:`Transaction.commit` removes everything.
+"""
+
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import random
+import time
+import types
+import typing
+
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from ekko_nova.backup import audit
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import chain
+from ekko_nova.backup.codec import load as codecs
+from ekko_nova.backup import keyring as keyrings
+from ekko_nova.backup.manifest import base
+from ekko_nova.backup.manifest import load as manifests
+from ekko_nova.backup.manifest import parts
+from ekko_nova.backup import opened
+from ekko_nova.backup import process
+from ekko_nova.backup import progress
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import writer
+from ekko_nova import block
+from ekko_nova import exception
+
+__all__ = ('Transaction',)
+
+LOG = logging.getLogger(__name__)
+
+
+class Transaction:
+    """Makes one backup of one server.
+
+    :param backup: its id, new
+    :param parent: the backup it builds on, if any
+    :param disks: what is known of its disks so far: name, identity and set
+    :param skipped: disks that are left out
+    :raises exception.InProgress: entering the context, another process works
+        on the same line of backups
+    """
+
+    def __init__(
+        self,
+        catalog: catalogs.Catalog,
+        settings: settings_.Settings,
+        *,
+        server: str,
+        backup: str,
+        parent: records.Record | None,
+        disks: Sequence[records.DiskRecord],
+        skipped: Sequence[records.Skipped] = (),
+        report: progress.Report = progress.silent,
+    ) -> None:
+        now = timeutils.utcnow(with_timezone=True)
+        self._catalog = catalog
+        self._settings = settings
+        self._parent = parent
+        self._report = report
+        self._written: dict[str, records.DiskRecord] = {}
+        self._committed = False
+        self._began = self._beaten = time.monotonic()
+        self._notes: list[str] = []
+        self.record = records.Record(
+            id=backup,
+            server=server,
+            status=records.Status.CREATING,
+            parent=parent.id if parent else None,
+            created_at=now,
+            updated_at=now,
+            process=process.current(),
+            disks=tuple(disks),
+            skipped=tuple(skipped),
+        )
+
+    def __enter__(self) -> typing.Self:
+        try:
+            self._catalog.announce(self.record)
+            self._check_alone()
+            self._check_parent()
+        except BaseException:
+            self._abort()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        if not self._committed:
+            self._abort()
+
+    def write_disk(
+        self, planned: records.DiskRecord, source: block.BlockSource
+    ) -> records.DiskRecord:
+        """Store one disk.
+
+        :param planned: of the ``disks`` given; its type tells whether clean
+            extents may be taken from the parent
+        :returns: what the record will say of the disk
+        :raises exception.EkkoError: leave the context, nothing is kept
+        """
+        with contextlib.ExitStack() as stack:
+            disk, parent = self._open_parent(planned, source, stack)
+            directory = stack.enter_context(
+                opened.temporary_directory(self._settings)
+            )
+            keyring, key = keyrings.begin(
+                self._settings.encryption,
+                self._settings.key_provider,
+                parent.record if parent else None,
+            )
+            header = self._header(disk, source, parent)
+            path = directory / 'manifest'
+            driver = manifests.driver(self._settings.manifest)
+            with driver.create(path, header) as manifest:
+                written = writer.DiskWriter(
+                    self._catalog.store,
+                    self._settings,
+                    header,
+                    keyring,
+                    parent.manifest if parent else None,
+                    trusted=disk.type is records.Type.INCREMENTAL,
+                ).write(source, manifest, self._on_progress)
+            cipher = keyring.cipher(
+                header.owners[-1], self._settings.encryption
+            )
+            stored = parts.upload(
+                self._catalog.store,
+                path,
+                header.owners[-1],
+                header.segment_size,
+                codecs.compression(self._settings.compression),
+                cipher,
+            )
+        result = dataclasses.replace(
+            disk,
+            size=header.size,
+            segment_size=header.segment_size,
+            manifest=stored,
+            manifest_compression=self._settings.compression,
+            manifest_encryption=self._settings.encryption,
+            key=key,
+            owners=tuple(
+                header.owners[index].backup
+                for index in sorted(written.owners)
+                if index != len(header.owners) - 1
+            ),
+            read_bytes=written.read_bytes,
+            changed_bytes=written.changed_bytes,
+            stored_bytes=written.stored_bytes
+            + sum(part.size for part in stored),
+            objects=written.objects + len(stored),
+        )
+        self._written[disk.identity] = result
+        return result
+
+    def commit(self, quiesced: bool | str = 'not requested') -> records.Record:
+        """Make the backup available.
+
+        :param quiesced: true, or why the file systems were not frozen
+        :raises exception.EkkoError: it is not available
+        """
+        self._check_own()
+        self._check_parent()
+        now = timeutils.utcnow(with_timezone=True)
+        record = dataclasses.replace(
+            self.record,
+            status=records.Status.AVAILABLE,
+            updated_at=now,
+            finished_at=now,
+            seconds=round(time.monotonic() - self._began, 3),
+            disks=tuple(
+                self._written[disk.identity] for disk in self.record.disks
+            ),
+            quiesced=quiesced,
+            note='; '.join(self._notes) or None,
+        )
+        self._catalog.put(record)
+        self._committed = True
+        self.record = record
+        return record
+
+    def _open_parent(
+        self,
+        planned: records.DiskRecord,
+        source: block.BlockSource,
+        stack: contextlib.ExitStack,
+    ) -> tuple[records.DiskRecord, opened.OpenedDisk | None]:
+        """The parent's manifest of a disk, if segments may refer to it.
+
+        What is wrong with the parent turns the disk into a full one.
+        """
+        before = self._parent.disk(planned.identity) if self._parent else None
+        if self._parent is None or before is None:
+            return self._full(planned, 'no_parent'), None
+        if before.size > source.size:
+            return self._full(planned, 'disk_shrunk'), None
+        try:
+            parent = stack.enter_context(
+                opened.open_disk(
+                    self._catalog.store, self._settings, self._parent, before
+                )
+            )
+        except exception.DataDamaged as e:
+            LOG.error(
+                'the parent is damaged, taking a full: '
+                'backup=%s parent=%s disk=%s %s',
+                self.record.id,
+                self._parent.id,
+                planned.name,
+                e,
+            )
+            self._notes.append(f'{planned.name}: parent damaged: {e}')
+            return self._full(planned, 'parent_damaged'), None
+        if planned.type is records.Type.INCREMENTAL:
+            planned = self._audited(planned, source, parent)
+        return planned, parent
+
+    def _audited(
+        self,
+        planned: records.DiskRecord,
+        source: block.BlockSource,
+        parent: opened.OpenedDisk,
+    ) -> records.DiskRecord:
+        different = audit.first_difference(
+            source,
+            parent.manifest,
+            self._settings.audit_segments,
+            random.SystemRandom(),
+        )
+        if different is None:
+            return planned
+        alarm = (
+            f'{planned.name}: segment {different} differs from the parent '
+            'although its bitmap calls it clean: something wrote to the disk '
+            'behind the bitmap'
+        )
+        LOG.error('backup=%s %s', self.record.id, alarm)
+        self._notes.append(alarm)
+        return self._full(planned, 'audit_mismatch')
+
+    def _full(
+        self, planned: records.DiskRecord, reason: str
+    ) -> records.DiskRecord:
+        """The same disk, read whole; an earlier reason for that stays."""
+        return dataclasses.replace(
+            planned,
+            type=records.Type.FULL,
+            full_reason=planned.full_reason or reason,
+        )
+
+    def _header(
+        self,
+        disk: records.DiskRecord,
+        source: block.BlockSource,
+        parent: opened.OpenedDisk | None,
+    ) -> base.Header:
+        before = parent.manifest.header if parent else None
+        return base.Header(
+            set=disk.set,
+            backup=self.record.id,
+            parent=before.backup if before else None,
+            disk=disk.identity,
+            size=source.size,
+            segment_size=before.segment_size
+            if before
+            else self._settings.segment_size,
+            owners=(
+                *(before.owners if before else ()),
+                base.Owner(disk.set, self.record.id),
+            ),
+            codecs=writer.codecs(
+                self._settings, before.codecs if before else ()
+            ),
+        )
+
+    def _on_progress(self, now: progress.Progress) -> None:
+        if time.monotonic() - self._beaten > self._settings.heartbeat:
+            self._check_own()
+            self.record = dataclasses.replace(
+                self.record, updated_at=timeutils.utcnow(with_timezone=True)
+            )
+            self._catalog.put(self.record)
+            self._beaten = time.monotonic()
+        self._report(now)
+
+    def _check_alone(self) -> None:
+        for other in self._catalog.survey(self.record.server).records:
+            if (
+                other.id != self.record.id
+                and other.status is records.Status.CREATING
+                and not chain.is_abandoned(other, self._settings.stale_after)
+            ):
+                raise exception.InProgress(
+                    other.server, other.id, 'backup'
+                )
+
+    def _check_parent(self) -> None:
+        """A deletion of the parent may have begun just before ours did."""
+        if self._parent is None:
+            return
+        found = self._catalog.find(self.record.server, self._parent.id)
+        if found is None or found.status is not records.Status.AVAILABLE:
+            raise exception.InProgress(
+                self.record.server, self._parent.id, 'deletion of backup'
+            )
+
+    def _check_own(self) -> None:
+        """Somebody may have taken us for dead and collected our objects."""
+        found = self._catalog.find(self.record.server, self.record.id)
+        if (
+            found is None
+            or found.status is not records.Status.CREATING
+            or found.process != self.record.process
+        ):
+            raise exception.InProgress(
+                self.record.server, self.record.id, 'deletion of backup'
+            )
+
+    def _abort(self) -> None:
+        try:
+            prune.discard(self._catalog, self.record)
+        except exception.EkkoError as e:
+            LOG.warning(
+                'left for the next run to collect: backup=%s %s',
+                self.record.id,
+                e,
+            )
