@@ -87,13 +87,15 @@ class _Connection:
             self.handle.aio_disconnect()
 
     def close(self) -> None:
-        """End every request; libnbd 1.14 frees a handle it no longer needs.
+        """End every request, and let libnbd notice so that it closes too.
 
-        There is no close() in its Python binding, so that a handle cannot
-        vanish under a thread that is still inside of it.
+        Its Python binding has no close(): a handle goes with the last
+        reference to it, and a traceback may hold one for long.
         """
         with contextlib.suppress(OSError):
             self.socket.shutdown(sockets.SHUT_RDWR)
+        with contextlib.suppress(nbd.Error):
+            self.handle.poll(0)
         self.socket.close()
 
 
