@@ -19,7 +19,6 @@ threads are enough to keep all cores and several requests busy.
 import collections
 from collections.abc import Callable
 from collections.abc import Generator
-from collections.abc import Iterable
 from concurrent import futures
 import threading
 import types
@@ -33,13 +32,13 @@ _Result = typing.TypeVar('_Result')
 
 def ordered(
     function: Callable[[_Item], _Result],
-    items: Iterable[_Item],
+    items: Generator[_Item, None, None],
     workers: int,
 ) -> Generator[_Result, None, None]:
     """Map over items in threads; results come in the order of the items.
 
     At most ``2 × workers`` results exist at once. Closing the iterator drops
-    what is not begun and waits for what is.
+    what is not begun, waits for what is, and closes ``items``.
     """
     pool = futures.ThreadPoolExecutor(workers, 'ekko-worker')
     pending: collections.deque[futures.Future[_Result]] = collections.deque()
@@ -52,6 +51,7 @@ def ordered(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        items.close()
 
 
 class Sink(typing.Generic[_Item]):

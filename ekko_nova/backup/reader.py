@@ -12,7 +12,7 @@
 
 """From objects to a disk: restore, every byte verified on its way."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 import contextlib
 
 from ekko_nova.backup import fetch
@@ -31,7 +31,7 @@ __all__ = ('restore', 'segments')
 
 def segments(
     manifest: base.Reader, geometry: geometry_.Geometry
-) -> Iterator[tuple[int, int, base.Segment | None]]:
+) -> Generator[tuple[int, int, base.Segment | None], None, None]:
     """Walk a manifest as (segment, count, entry), ascending, without a gap.
 
     ``None`` stands for ``count`` segments that are all zero.

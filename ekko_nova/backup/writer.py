@@ -22,7 +22,7 @@ One thread walks the changes in the order of the disk; reading, hashing and
 compressing happen in ``workers`` threads, sealing and storing in ``puts``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 import contextlib
 import dataclasses
 import threading
@@ -162,7 +162,7 @@ class DiskWriter:
 
     def _tasks(
         self, source: block.BlockSource, builder: builders.Builder
-    ) -> Iterator[examine.Task | geometry_.Change]:
+    ) -> Generator[examine.Task | geometry_.Change, None, None]:
         """What is to be done, segment by segment, in the order of the disk."""
         extents = geometry_.grown(source.extents(), self._trusted_until)
         for change in geometry_.changes(extents, self._geometry):

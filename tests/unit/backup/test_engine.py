@@ -1,0 +1,378 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+import itertools
+import random
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis import stateful
+from oslo_utils import units
+import testtools
+
+from ekko_nova.backup import layers
+from ekko_nova.backup import opened
+from ekko_nova.backup import reader
+from ekko_nova.backup import record as records
+from ekko_nova.backup import references
+from ekko_nova.backup.store import memory
+from ekko_nova.backup import geometry
+from ekko_nova import exception
+from tests import disks
+from tests import engine
+
+BLOCK = 16 * units.Ki
+
+
+def noise(length: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+class EngineCase(testtools.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = disks.MemoryDisk(5 * units.Mi + 3 * 512)
+        self.line = engine.Line(memory.MemoryStore(), self.disk)
+
+    def assert_all_restore(self, line: engine.Line | None = None) -> None:
+        line = line or self.line
+        for record in line.available():
+            self.assertEqual(
+                line.contents[record.id], line.restore(record.id)
+            )
+            self.assertEqual([], line.findings(record.id, deep=False))
+            self.assertEqual([], line.findings(record.id, deep=True))
+
+    def assert_nothing_spare(self, line: engine.Line | None = None) -> None:
+        """The store holds what the available backups need, and no more."""
+        line = line or self.line
+        needed = set()
+        for record in line.available():
+            needed.add(f'backups/{engine.SERVER}/{record.id}.json')
+            needed.add(f'index/{record.id}')
+            for disk in record.disks:
+                prefix = f'sets/{disk.set}'
+                for part in range(len(disk.manifest)):
+                    needed.add(f'{prefix}/{record.id}/manifest-{part:04x}')
+                with opened.open_disk(
+                    line.store, line.settings, record, disk
+                ) as it:
+                    for owner, number in references.of_manifest(it.manifest):
+                        needed.add(f'{prefix}/{owner}/{number:08x}')
+        self.assertEqual(needed, line.names())
+
+
+class BackupTest(EngineCase):
+    def test_an_empty_disk_stores_no_data(self) -> None:
+        record = self.line.backup()
+        [disk] = record.disks
+        self.assertEqual(0, disk.read_bytes)
+        self.assertEqual(len(disk.manifest), disk.objects)
+        self.assert_all_restore()
+
+    def test_an_incremental_reads_and_stores_what_changed(self) -> None:
+        self.disk.write(0, noise(4 * units.Mi))
+        self.line.backup()
+        self.disk.write(units.Mi + 3 * BLOCK, noise(BLOCK, 2))
+        self.disk.write(3 * units.Mi + 100, b'x')
+
+        record = self.line.with_settings(audit_segments=0).backup()
+
+        [disk] = record.disks
+        self.assertIs(records.Type.INCREMENTAL, record.type)
+        self.assertEqual(2 * BLOCK, disk.read_bytes)
+        self.assertEqual(2 * BLOCK, disk.changed_bytes)
+        self.assertEqual(1 + len(disk.manifest), disk.objects)
+        self.assert_all_restore()
+
+    def test_half_a_segment_is_read_whole(self) -> None:
+        self.disk.write(0, noise(4 * units.Mi))
+        self.line.backup()
+        self.disk.write(units.Mi, noise(units.Mi // 2, 2))
+
+        record = self.line.with_settings(audit_segments=0).backup()
+
+        self.assertEqual(units.Mi, record.disks[0].read_bytes)
+        self.assert_all_restore()
+
+    def test_zeros_are_never_stored(self) -> None:
+        self.disk.write(0, noise(4 * units.Mi))
+        self.line.backup()
+        self.disk.write(0, bytes(2 * units.Mi))
+        self.disk.write(2 * units.Mi + BLOCK, bytes(BLOCK))
+
+        record = self.line.backup()
+
+        self.assertEqual(0, record.disks[0].changed_bytes)
+        self.assert_all_restore()
+
+    def test_a_full_stores_only_what_the_parent_lacks(self) -> None:
+        self.disk.write(0, noise(4 * units.Mi))
+        self.line.backup()
+        self.disk.write(units.Mi, noise(BLOCK, 2))
+        self.line.tracked = None  # as if the bitmap were lost
+
+        record = self.line.backup()
+
+        [disk] = record.disks
+        self.assertIs(records.Type.FULL, record.type)
+        self.assertEqual(4 * units.Mi, disk.read_bytes)
+        self.assertEqual(units.Mi, disk.changed_bytes)
+        self.assert_all_restore()
+
+    def test_a_forced_full_refers_to_nothing_older(self) -> None:
+        self.disk.write(0, noise(2 * units.Mi))
+        first = self.line.backup()
+        second = self.line.backup(full=True)
+        self.assertEqual((), second.disks[0].owners)
+        self.assertIsNone(second.parent)
+        self.line.delete(first.id)
+        self.assert_all_restore()
+        self.assert_nothing_spare()
+
+    def test_a_grown_disk(self) -> None:
+        self.disk.write(4 * units.Mi, noise(units.Mi + 3 * 512))
+        self.line.backup()
+        self.disk.resize(9 * units.Mi + 512)
+        # The bitmap does not see the grown area: QEMU calls it clean.
+        self.disk.write_behind(8 * units.Mi, noise(units.Mi, 3))
+
+        record = self.line.backup()
+
+        self.assertIs(records.Type.INCREMENTAL, record.type)
+        self.assert_all_restore()
+
+    def test_a_shrunk_disk_is_read_whole(self) -> None:
+        self.disk.write(0, noise(5 * units.Mi))
+        self.line.backup()
+        self.disk.resize(2 * units.Mi)
+
+        record = self.line.backup()
+
+        self.assertEqual('disk_shrunk', record.disks[0].full_reason)
+        self.assert_all_restore()
+
+    def test_layers_stay_few(self) -> None:
+        self.disk.write(0, noise(units.Mi))
+        self.line.backup()
+        for number in range(20):
+            self.disk.write(number % 11 * BLOCK, noise(BLOCK, number + 5))
+            record = self.line.backup()
+            [disk] = record.disks
+            with opened.open_disk(
+                self.line.store, self.line.settings, record, disk
+            ) as it:
+                shape = geometry.Geometry(disk.size, disk.segment_size)
+                for _, _, entry in reader.segments(it.manifest, shape):
+                    if entry is not None:
+                        self.assertLessEqual(
+                            len(entry.layers), layers.MAX_LAYERS
+                        )
+        self.assert_all_restore()
+
+    def test_a_write_behind_the_bitmap_trips_the_audit(self) -> None:
+        self.disk.write(0, noise(5 * units.Mi))
+        self.line.backup()
+        self.disk.write_behind(0, noise(5 * units.Mi, 2))
+
+        record = self.line.backup()
+
+        self.assertEqual('audit_mismatch', record.disks[0].full_reason)
+        self.assertIn('behind the bitmap', record.note or '')
+        self.assert_all_restore()
+
+    def test_a_damaged_parent_leads_to_an_independent_full(self) -> None:
+        self.disk.write(0, noise(2 * units.Mi))
+        first = self.line.backup()
+        name = f'sets/server.root/{first.id}/manifest-0000'
+        self.line.store.put(name, b'rubbish')
+
+        second = self.line.backup()
+
+        self.assertEqual('parent_damaged', second.disks[0].full_reason)
+        self.assertEqual((), second.disks[0].owners)
+        self.assertEqual(
+            self.line.contents[second.id], self.line.restore(second.id)
+        )
+        self.line.delete(first.id)
+        self.assert_all_restore()
+        self.assert_nothing_spare()
+
+    def test_a_lost_source_leaves_nothing(self) -> None:
+        self.disk.write(0, noise(2 * units.Mi))
+        self.line.backup()
+        before = self.line.names()
+        snapshot = self.disk.snapshot
+        def lost(*, full: bool) -> disks.Snapshot:
+            found = snapshot(full=full)
+            found.lost = True
+            return found
+        self.disk.snapshot = lost  # type: ignore[method-assign]
+
+        self.assertRaises(exception.SourceLost, self.line.backup)
+
+        self.assertEqual(before, self.line.names())
+        self.assert_all_restore()
+
+
+class ObjectsTest(EngineCase):
+    def test_small_pieces_share_objects(self) -> None:
+        self.disk = disks.MemoryDisk(64 * units.Mi)
+        self.line = engine.Line(memory.MemoryStore(), self.disk)
+        for segment in range(64):
+            self.disk.write(segment * units.Mi, noise(BLOCK, segment))
+        record = self.line.backup()
+        # 64 pieces of 16 KiB: one bundle of 1 MiB and one for the rest.
+        [disk] = record.disks
+        self.assertEqual(2 + len(disk.manifest), disk.objects)
+        self.assert_all_restore()
+
+    def test_flipping_any_byte_is_noticed_with_the_objects_name(self) -> None:
+        self.disk.write(0, noise(units.Mi))
+        self.disk.write(2 * units.Mi, b'text ' * 5000)
+        self.line.backup()
+        self.disk.write(BLOCK, noise(BLOCK, 2))
+        self.disk.write(3 * units.Mi, noise(3 * BLOCK, 3))
+        record = self.line.backup()
+        store = self.line.store
+        names = {
+            name
+            for name in self.line.names()
+            if name.startswith('sets/') or record.id in name
+        }
+        generator = random.Random(7)
+        for name in sorted(names):
+            data = store.get(name)
+            # Heads are short and every byte counts; of bodies, a sample.
+            positions = {*range(min(40, len(data))), len(data) - 1}
+            positions |= {generator.randrange(len(data)) for _ in range(9)}
+            for position in positions:
+                damaged = bytearray(data)
+                damaged[position] ^= 1 << generator.randrange(8)
+                store.put(name, bytes(damaged))
+                self._assert_noticed(record.id, name)
+            store.put(name, data)
+        self.assert_all_restore()
+
+    def _assert_noticed(self, backup: str, name: str) -> None:
+        try:
+            restored = self.line.restore(backup)
+        except (exception.DataDamaged, exception.BackupNotFound) as e:
+            self.assertIn(name, str(e))
+        else:
+            # Only what this backup does not need may be damaged unseen.
+            self.assertEqual(self.line.contents[backup], restored)
+            self.assertFalse(
+                self._needs(backup, name), f'{name} damaged unseen'
+            )
+
+    def _needs(self, backup: str, name: str) -> bool:
+        if backup in name:
+            return True
+        record = self.line.catalog.get(backup)
+        with opened.open_disk(
+            self.line.store, self.line.settings, record, record.disks[0]
+        ) as it:
+            return any(
+                name == f'sets/server.root/{owner}/{number:08x}'
+                for owner, number in references.of_manifest(it.manifest)
+            )
+
+
+class DeleteTest(EngineCase):
+    def _four(self) -> list[str]:
+        self.disk.write(0, noise(4 * units.Mi))
+        ids = [self.line.backup().id]
+        for number in range(3):
+            self.disk.write(number * units.Mi, noise(units.Mi, 9 + number))
+            self.disk.write(3 * units.Mi + number * BLOCK, noise(BLOCK, number))
+            ids.append(self.line.backup().id)
+        return ids
+
+    def test_any_order_of_deletion(self) -> None:
+        for order in itertools.permutations(range(4)):
+            self.disk = disks.MemoryDisk(5 * units.Mi)
+            self.line = engine.Line(memory.MemoryStore(), self.disk)
+            ids = self._four()
+            for index in order:
+                self.line.delete(ids[index])
+                self.assert_all_restore()
+                self.assert_nothing_spare()
+        self.assertEqual(set(), self.line.names())
+
+    def test_deleting_the_full_reclaims_what_only_it_needed(self) -> None:
+        self.disk.write(0, noise(4 * units.Mi))
+        full = self.line.backup()
+        self.disk.write(0, noise(units.Mi, 2))
+        self.line.backup()
+        self.assertEqual(1, self.line.delete(full.id))
+        self.assert_all_restore()
+
+    def test_unknown_backup(self) -> None:
+        self.assertRaises(
+            exception.BackupNotFound, self.line.delete, 'no-such'
+        )
+
+
+class LineMachine(stateful.RuleBasedStateMachine):
+    """Backups, forks, deletions in any order: all others always restore."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.case = EngineCase('assert_nothing_spare')
+        self.case.setUp()
+        self.line = self.case.line
+
+    @stateful.rule(
+        segment=st.integers(0, 4),
+        first=st.integers(0, 60),
+        count=st.integers(1, 40),
+        seed=st.integers(0, 3),
+    )
+    def write(self, segment: int, first: int, count: int, seed: int) -> None:
+        offset = segment * units.Mi + first * BLOCK
+        length = min(count * BLOCK, len(self.line.disk.content) - offset)
+        data = noise(length, seed) if seed else bytes(length)
+        self.line.disk.write(offset, data)
+
+    @stateful.rule(forget=st.booleans())
+    def backup(self, forget: bool) -> None:
+        if forget:
+            self.line.tracked = None
+        self.line.backup()
+
+    @stateful.precondition(lambda self: self.line.available())
+    @stateful.rule(data=st.data())
+    def restore_in_place(self, data: st.DataObject) -> None:
+        """Go on from an older backup: the next one forks off there."""
+        record = data.draw(st.sampled_from(self.line.available()))
+        self.line.restore_in_place(record.id)
+
+    @stateful.precondition(lambda self: self.line.available())
+    @stateful.rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        record = data.draw(st.sampled_from(self.line.available()))
+        self.line.delete(record.id)
+        if self.line.tracked == record.id:
+            self.line.tracked = None
+
+    @stateful.invariant()
+    def everything_restores(self) -> None:
+        self.case.assert_all_restore()
+        self.case.assert_nothing_spare()
+
+
+LineTest = LineMachine.TestCase
+LineTest.settings = hypothesis.settings(
+    max_examples=15, stateful_step_count=12, deadline=None
+)
