@@ -54,7 +54,9 @@ class Compression(testtools.TestCase):
 
     @drivers.PROPERTY
     @hypothesis.given(
-        PLAIN, strategies.sampled_from(BUFFERS), strategies.sampled_from(BUFFERS)
+        PLAIN,
+        strategies.sampled_from(BUFFERS),
+        strategies.sampled_from(BUFFERS),
     )
     def test_round_trip(self, plain, given, stored):
         packed = self.codec.compress(given(plain))
