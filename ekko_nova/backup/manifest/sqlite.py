@@ -288,5 +288,6 @@ class _Reader(base.Reader):
                 yield
             except sqlite3.ProgrammingError:
                 raise  # a mistake of the caller's, such as a closed reader
-            except sqlite3.DatabaseError as e:
+            # A message that quotes damaged text may not be UTF-8.
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as e:
                 raise self._damaged(f'SQLite must read it ({e})') from e
