@@ -176,7 +176,7 @@ def _doomed(
         doomed = _references(catalog, settings, record, disk)
     except exception.DataDamaged as e:
         LOG.warning(
-            'deleting by listing, the manifest is damaged: backup=%s %s',
+            'deleting by listing, for want of a manifest: backup=%s %s',
             record.id,
             e,
         )
