@@ -58,12 +58,17 @@ class Compression(testtools.TestCase):
         strategies.sampled_from(BUFFERS),
         strategies.sampled_from(BUFFERS),
     )
-    def test_round_trip(self, plain, given, stored):
+    def test_round_trip(
+        self,
+        plain: bytes,
+        given: Callable[[bytes], block.Buffer],
+        stored: Callable[[bytes], block.Buffer],
+    ) -> None:
         packed = self.codec.compress(given(plain))
         back = self.codec.decompress(stored(bytes(packed)), len(plain))
         self.assertEqual(plain, bytes(back))
 
-    def test_round_trip_of_segments(self):
+    def test_round_trip_of_segments(self) -> None:
         noise = random.Random(1).randbytes(4 * units.Mi)
         for plain in (noise, bytes(4 * units.Mi), bytes(units.Mi) + noise):
             packed = self.codec.compress(plain)
@@ -72,7 +77,9 @@ class Compression(testtools.TestCase):
 
     @drivers.PROPERTY
     @hypothesis.given(PLAIN, strategies.integers(-3000, 3000))
-    def test_another_length_is_refused(self, plain, difference):
+    def test_another_length_is_refused(
+        self, plain: bytes, difference: int
+    ) -> None:
         hypothesis.assume(difference and len(plain) + difference >= 0)
         packed = self.codec.compress(plain)
         self.assertRaises(
@@ -81,7 +88,9 @@ class Compression(testtools.TestCase):
 
     @drivers.PROPERTY
     @hypothesis.given(PLAIN, strategies.data())
-    def test_damage_never_changes_the_length(self, plain, data):
+    def test_damage_never_changes_the_length(
+        self, plain: bytes, data: strategies.DataObject
+    ) -> None:
         packed = bytearray(self.codec.compress(plain))
         hypothesis.assume(packed)
         position = data.draw(strategies.integers(0, len(packed) - 1))
@@ -96,14 +105,16 @@ class Compression(testtools.TestCase):
     @hypothesis.given(
         strategies.binary(max_size=300), strategies.integers(0, 300)
     )
-    def test_noise_never_changes_the_length(self, packed, length):
+    def test_noise_never_changes_the_length(
+        self, packed: bytes, length: int
+    ) -> None:
         try:
             back = self.codec.decompress(packed, length)
         except ValueError:
             return
         self.assertEqual(length, len(back))
 
-    def test_every_truncation_is_refused(self):
+    def test_every_truncation_is_refused(self) -> None:
         plain = random.Random(2).randbytes(100) + bytes(1000)
         packed = self.codec.compress(plain)
         for length in range(len(packed)):
@@ -111,7 +122,7 @@ class Compression(testtools.TestCase):
                 ValueError, self.codec.decompress, packed[:length], len(plain)
             )
 
-    def test_bytes_behind_the_end_are_refused(self):
+    def test_bytes_behind_the_end_are_refused(self) -> None:
         plain = bytes(1000)
         packed = bytes(self.codec.compress(plain))
         for more in (b'\0', b'\0' * 4, packed):
@@ -119,7 +130,7 @@ class Compression(testtools.TestCase):
                 ValueError, self.codec.decompress, packed + more, len(plain)
             )
 
-    def test_a_bomb_takes_no_memory(self):
+    def test_a_bomb_takes_no_memory(self) -> None:
         packed = self.codec.compress(bytes(64 * units.Mi))
         with drivers.peak_memory() as peak:
             self.assertRaises(
@@ -127,7 +138,7 @@ class Compression(testtools.TestCase):
             )
         self.assertLess(peak[0], 8 * units.Mi)
 
-    def test_threads_share_a_driver(self):
+    def test_threads_share_a_driver(self) -> None:
         def round_trip(seed: int) -> bool:
             rng = random.Random(seed)
             plain = rng.randbytes(rng.randrange(50000)) + bytes(50000)
@@ -138,14 +149,14 @@ class Compression(testtools.TestCase):
             results = list(pool.map(round_trip, range(200)))
         self.assertEqual([True] * 200, results)
 
-    def test_a_level_that_is_not_there_is_refused(self):
+    def test_a_level_that_is_not_there_is_refused(self) -> None:
         self.assertRaises(
             exception.InvalidOption, load.compression, self.driver, 12345
         )
 
 
 class TestLevels(testtools.TestCase):
-    def test_every_level_reads_what_any_other_wrote(self):
+    def test_every_level_reads_what_any_other_wrote(self) -> None:
         plain = random.Random(3).randbytes(70000) + bytes(70000)
         for name, levels in (
             ('zlib', range(10)),
@@ -157,7 +168,7 @@ class TestLevels(testtools.TestCase):
                 packed = load.compression(name, level).compress(plain)
                 self.assertEqual(plain, reader.decompress(packed, len(plain)))
 
-    def test_levels_below_the_lowest_are_refused(self):
+    def test_levels_below_the_lowest_are_refused(self) -> None:
         for name, level in (('zlib', -1), ('lzma', -1), ('zstd', 0)):
             self.assertRaises(
                 exception.InvalidOption, load.compression, name, level
@@ -184,7 +195,7 @@ class TestClaims(testtools.TestCase):
             + bytes(100)
         )
 
-    def test_zstd_content_size(self):
+    def test_zstd_content_size(self) -> None:
         whole = self.zstd_frame(0xE0, (100).to_bytes(8, 'little'))
         self.assertEqual(
             bytes(100), load.compression('zstd').decompress(whole, 100)
@@ -193,15 +204,15 @@ class TestClaims(testtools.TestCase):
             'zstd', self.zstd_frame(0xE0, (1 << 40).to_bytes(8, 'little')), 100
         )
 
-    def test_zstd_window(self):
+    def test_zstd_window(self) -> None:
         # Window descriptor 0xA8: 2^31 bytes.
         size = (100).to_bytes(8, 'little')
         self.refuses('zstd', self.zstd_frame(0xC0, b'\xa8' + size), 100)
 
-    def test_zstd_without_content_size(self):
+    def test_zstd_without_content_size(self) -> None:
         self.refuses('zstd', self.zstd_frame(0x00, b'\x00'), 100)
 
-    def test_lzma_dictionary(self):
+    def test_lzma_dictionary(self) -> None:
         packed = bytearray(load.compression('lzma').compress(os.urandom(100)))
         # After the stream's header of 12 bytes: the block header's size,
         # flags, filter, length of its properties, and the dictionary.

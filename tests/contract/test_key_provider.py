@@ -54,30 +54,30 @@ class KeyProvider(testtools.TestCase):
         location = LOCATIONS[self.driver](directory)
         return load.key_provider(self.driver, location)
 
-    def test_round_trip(self):
+    def test_round_trip(self) -> None:
         wrapped = self.provider.wrap(self.data_key)
         self.assertEqual(self.driver, wrapped.provider)
         self.assertEqual(self.data_key, self.provider.unwrap(wrapped))
 
-    def test_the_data_key_is_not_in_the_open(self):
+    def test_the_data_key_is_not_in_the_open(self) -> None:
         wrapped = self.provider.wrap(self.data_key)
         self.assertNotIn(self.data_key, wrapped.wrapped)
 
-    def test_another_key_is_named(self):
+    def test_another_key_is_named(self) -> None:
         wrapped = self.provider.wrap(self.data_key)
         other = self.new_provider()
         error = self.assertRaises(exception.WrongKey, other.unwrap, wrapped)
         self.assertEqual(wrapped.key_id, error.wanted)
         self.assertEqual(other.wrap(self.data_key).key_id, error.found)
 
-    def test_every_flip_is_noticed(self):
+    def test_every_flip_is_noticed(self) -> None:
         wrapped = self.provider.wrap(self.data_key)
         for position in range(len(wrapped.wrapped)):
             damaged = bytearray(wrapped.wrapped)
             damaged[position] ^= 1
             self.refuses(wrapped, bytes(damaged))
 
-    def test_every_truncation_is_noticed(self):
+    def test_every_truncation_is_noticed(self) -> None:
         wrapped = self.provider.wrap(self.data_key)
         for length in range(len(wrapped.wrapped)):
             self.refuses(wrapped, wrapped.wrapped[:length])
@@ -107,7 +107,7 @@ class TestKeyFile(testtools.TestCase):
         self.assertIn(str(self.path), str(error))
         return str(error)
 
-    def test_the_format_is_aes_key_wrap(self):
+    def test_the_format_is_aes_key_wrap(self) -> None:
         # RFC 3394, 4.6.
         data_key = bytes.fromhex(
             '00112233445566778899AABBCCDDEEFF000102030405060708090A0B0C0D0E0F'
@@ -122,7 +122,7 @@ class TestKeyFile(testtools.TestCase):
         # sha256sum of the 32 bytes.
         self.assertEqual('630dcd2966c43366', wrapped.key_id)
 
-    def test_earlier_keys_unwrap_and_the_first_wraps(self):
+    def test_earlier_keys_unwrap_and_the_first_wraps(self) -> None:
         old, new = os.urandom(32).hex(), os.urandom(32).hex()
         data_key = keys.new_data_key()
         before = self.provider(old).wrap(data_key)
@@ -132,7 +132,7 @@ class TestKeyFile(testtools.TestCase):
         self.assertNotEqual(before.key_id, after.key_id)
         self.assertEqual(data_key, self.provider(new).unwrap(after))
 
-    def test_others_must_not_use_it(self):
+    def test_others_must_not_use_it(self) -> None:
         key = os.urandom(32).hex()
         for bit in (
             stat.S_IRGRP,
@@ -145,7 +145,7 @@ class TestKeyFile(testtools.TestCase):
             self.assertIn('chmod 600', self.refused(key, 0o600 | bit))
         self.assertIsNotNone(self.provider(key, 0o400))
 
-    def test_malformed(self):
+    def test_malformed(self) -> None:
         key = os.urandom(32).hex()
         for content in ('', '\n', '# none\n'):
             self.assertIn('64 hex digits', self.refused(content))
@@ -154,13 +154,13 @@ class TestKeyFile(testtools.TestCase):
             self.assertIn('line 2', message)
             self.assertNotIn(line, message)
 
-    def test_missing(self):
+    def test_missing(self) -> None:
         error = self.assertRaises(
             exception.InvalidOption, load.key_provider, 'file', str(self.path)
         )
         self.assertIn('No such file', str(error))
 
-    def test_a_directory(self):
+    def test_a_directory(self) -> None:
         self.path.mkdir(mode=0o700)
         self.assertRaises(
             exception.InvalidOption, load.key_provider, 'file', str(self.path)

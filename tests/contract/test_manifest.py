@@ -25,14 +25,14 @@ from hypothesis import strategies
 from oslo_utils import units
 import testtools
 
-from ekko_nova import exception
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
 from ekko_nova.backup.manifest import generate
 from ekko_nova.backup.manifest import load
 from ekko_nova.backup.manifest import stripe
-from tests import manifests
+from ekko_nova import exception
 from tests.contract import drivers
+from tests import manifests
 
 Stripes = dict[int, base.Columns]
 
@@ -96,10 +96,11 @@ class Manifest(Files):
             strategies.integers(0, 40), manifests.SEGMENTS, max_size=4
         )
     )
-    def test_round_trip(self, stripes):
+    def test_round_trip(self, stripes: dict[int, list[base.Segment]]) -> None:
         header = manifests.header(41 * base.STRIPE)
         encoded = {
-            number: stripe.encode(stripes[number]) for number in sorted(stripes)
+            number: stripe.encode(segments)
+            for number, segments in sorted(stripes.items())
         }
         self.write(header, encoded)
         kept = {
@@ -116,7 +117,9 @@ class Manifest(Files):
         self.write(header, stripes)
         self.assertEqual((header, stripes), self.read())
         with load.open(self.path) as reader:
-            last = stripe.decode(reader.stripe(2))
+            read = reader.stripe(2)
+        assert read is not None
+        last = stripe.decode(read)
         self.assertEqual(3, sum(len(each.layers) for each in last))
         self.assertEqual([base.Segment(0)] * (base.STRIPE - 3), last[3:])
 
@@ -135,7 +138,7 @@ class Manifest(Files):
         self.assertEqual((header, stripes), self.read())
 
     def test_names_that_mean_something_elsewhere(self) -> None:
-        names = ('a?mode=rw', 'b#c', 'd%41', "e'f", 'g h', 'ü', '-x', ':memory:')
+        names = ('a?mode=rw', 'b#c', 'd%41', "e'f", 'g h', 'ü', ':memory:')
         header = manifests.header(1)
         for name in names:
             self.path = self.directory / name
@@ -233,7 +236,7 @@ class Writing(Files):
                 writer.add(number, columns(base.STRIPE, number))
             writer.finish()
 
-    def limited(self, room: int) -> fixtures.MonkeyPatch:
+    def limited(self, room: int) -> '_FileSizeLimit':
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         self.addCleanup(signal.signal, signal.SIGXFSZ, handler)
         return _FileSizeLimit(room)
@@ -246,7 +249,7 @@ class _FileSizeLimit(fixtures.Fixture):
         super().__init__()
         self._room = room
 
-    def _setUp(self) -> None:
+    def _setUp(self) -> None:  # noqa: N802  fixtures calls it so
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self._room, limits[1]))
@@ -311,14 +314,8 @@ class Damage(Files):
     def test_closed_reader_is_no_damage(self) -> None:
         reader = load.open(self.path)
         reader.close()
-        try:
-            reader.stripe(1)
-        except exception.DataDamaged:
-            self.fail('a mistake of the caller was taken for damage')
-        except Exception as e:
-            self.assertNotIsInstance(e, exception.EkkoError)
-        else:
-            self.fail('a closed reader was read')
+        self.assertRaises(ValueError, reader.stripe, 1)
+        self.assertRaises(ValueError, list, reader.stripes())
 
 
 @drivers.suite('ekko_nova.backup.manifest')
@@ -335,15 +332,12 @@ class Streaming(Files):
                 segment_size=4 * units.Mi,
                 seed=1,
             )
-        with drivers.peak_memory() as reading:
-            with load.open(self.path) as reader:
-                stripes = 0
-                for number, each in reader.stripes():
-                    stripes += 1
-                    if number % 64 == 0:
-                        self.assertEqual(
-                            base.STRIPE, len(stripe.decode(each))
-                        )
+        stripes = 0
+        with drivers.peak_memory() as reading, load.open(self.path) as reader:
+            for number, each in reader.stripes():
+                stripes += 1
+                if number % 64 == 0:
+                    self.assertEqual(base.STRIPE, len(stripe.decode(each)))
         self.assertEqual(self.SEGMENTS // base.STRIPE, stripes)
         self.assertGreater(self.path.stat().st_size, 20 * units.Mi)
         self.assertLess(writing[0], 8 * units.Mi)
@@ -364,7 +358,9 @@ class Generated(Files):
         self.generate(units.Gi + 3 * 16384 + 8192)
         header, stripes = self.read()
         segments = [
-            segment for each in stripes.values() for segment in stripe.decode(each)
+            segment
+            for each in stripes.values()
+            for segment in stripe.decode(each)
         ]
         layers = [layer for each in segments for layer in each.layers]
         self.assertEqual(1025, len(layers))
@@ -374,7 +370,8 @@ class Generated(Files):
         self.assertEqual(0b1111, layers[-1].mask)
         self.assertEqual(1025, len({each.digest for each in layers}))
         lengths = [each.length for each in layers]
-        self.assertTrue(units.Mi // 4 <= min(lengths) <= max(lengths) < units.Mi)
+        self.assertLessEqual(units.Mi // 4, min(lengths))
+        self.assertLess(max(lengths), units.Mi)
         self.assertEqual(1, len(header.owners))
 
     def test_the_seed_decides(self) -> None:

@@ -30,6 +30,7 @@ import types
 import typing
 
 __all__ = (
+    'STRIPE',
     'Codec',
     'Columns',
     'Driver',
@@ -37,7 +38,6 @@ __all__ = (
     'Layer',
     'Owner',
     'Reader',
-    'STRIPE',
     'Segment',
     'Writer',
 )
@@ -184,7 +184,7 @@ class Reader(abc.ABC):
     """A manifest in a file, open for reading by any number of threads.
 
     What it returns is what was written: a driver notices every damage to
-    what it reads by itself.
+    what it reads by itself. A closed reader raises ``ValueError``.
     """
 
     @property

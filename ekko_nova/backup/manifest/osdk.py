@@ -96,7 +96,8 @@ class _Writer(base.Writer):
         content = document.encode(header)
         start = _HEADER.pack(_MAGIC, _VERSION, 0, len(content)) + content
         with self._writing():
-            self._file = open(path, 'xb', opener=_private)
+            # close() closes it.
+            self._file = open(path, 'xb', opener=_private)  # noqa: SIM115
         with contextlib.ExitStack() as stack:
             stack.callback(self.close)
             with self._writing():

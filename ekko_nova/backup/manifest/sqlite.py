@@ -57,6 +57,7 @@ _VERSION: typing.Final = 1
 #: file, smaller ones cost time and save little.
 _PAGE_SIZE: typing.Final = 4096
 
+# The statements are made of constants only.
 _NAMES: typing.Final = ('number', *stripe.COLUMNS, 'crc32')
 _HEADER_TABLE: typing.Final = (
     'CREATE TABLE header (document TEXT, present BLOB, crc32 INTEGER)'
@@ -66,10 +67,9 @@ _STRIPE_TABLE: typing.Final = (
     + ', '.join(f'{name} BLOB' for name in stripe.COLUMNS)
     + ', crc32 INTEGER)'
 )
-_INSERT: typing.Final = (
-    f'INSERT INTO stripe VALUES ({", ".join("?" * len(_NAMES))})'
-)
-_SELECT: typing.Final = f'SELECT {", ".join(_NAMES)} FROM stripe'
+_VALUES: typing.Final = ', '.join('?' * len(_NAMES))
+_INSERT: typing.Final = f'INSERT INTO stripe VALUES ({_VALUES})'  # noqa: S608
+_SELECT: typing.Final = f'SELECT {", ".join(_NAMES)} FROM stripe'  # noqa: S608
 
 
 class SqliteDriver(base.Driver):
@@ -286,8 +286,9 @@ class _Reader(base.Reader):
         with self._lock:
             try:
                 yield
-            except sqlite3.ProgrammingError:
-                raise  # a mistake of the caller's, such as a closed reader
+            except sqlite3.ProgrammingError as e:
+                # Its mistakes are ours or the caller's, and never damage.
+                raise ValueError(str(e)) from e
             # A message that quotes damaged text may not be UTF-8.
             except (sqlite3.DatabaseError, UnicodeDecodeError) as e:
                 raise self._damaged(f'SQLite must read it ({e})') from e

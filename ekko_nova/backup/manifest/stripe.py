@@ -110,7 +110,8 @@ def encode(segments: Sequence[base.Segment]) -> base.Columns:
         raise ValueError(f'a stripe has at most {base.STRIPE} segments')
     segments = (*segments, *[_PADDING] * missing)
     layers = [layer for segment in segments for layer in segment.layers]
-    columns = zip(*map(_layer_parts, layers)) if layers else [()] * 7
+    fields = [_layer_parts(layer) for layer in layers]
+    columns = zip(*fields, strict=True) if fields else [()] * 7
     mask, owner, object_, offset, length, codec, digest = columns
     if set(map(len, digest)) - {_DIGEST}:
         raise ValueError(f'a digest is {_DIGEST} bytes long')

@@ -26,12 +26,12 @@ PLACE = strategies.tuples(NAME, NAME, NUMBER, NUMBER)
 
 
 class TestKeys(testtools.TestCase):
-    def test_data_keys_differ(self):
+    def test_data_keys_differ(self) -> None:
         made = {keys.new_data_key() for _ in range(100)}
         self.assertEqual(100, len(made))
         self.assertEqual({32}, set(map(len, made)))
 
-    def test_backup_key_is_hkdf(self):
+    def test_backup_key_is_hkdf(self) -> None:
         # RFC 5869, 2.2 and 2.3, for one block of output.
         data_key = bytes(range(32))
         info = b'ekko-nova/1 backup key\3\0\0\0set\4\0\0\0back\1'
@@ -39,7 +39,7 @@ class TestKeys(testtools.TestCase):
         expected = hmac.digest(extracted, info, hashlib.sha256)
         self.assertEqual(expected, keys.backup_key(data_key, 'set', 'back'))
 
-    def test_backup_keys_differ(self):
+    def test_backup_keys_differ(self) -> None:
         data_key = keys.new_data_key()
         made = {
             keys.backup_key(key, *names)
@@ -50,14 +50,14 @@ class TestKeys(testtools.TestCase):
 
 
 class TestContexts(testtools.TestCase):
-    def test_object_context_to_the_byte(self):
+    def test_object_context_to_the_byte(self) -> None:
         self.assertEqual(
             b'ekko-nova/1 object'
             b'\2\0\0\0\xc3\xa4\6\0\0\0backup' + struct.pack('<QQ', 7, 4096),
             keys.object_context('ä', 'backup', 7, 4096),
         )
 
-    def test_manifest_context_to_the_byte(self):
+    def test_manifest_context_to_the_byte(self) -> None:
         self.assertEqual(
             b'ekko-nova/1 manifest'
             b'\3\0\0\0set\6\0\0\0backup' + struct.pack('<QQ', 0, 3),
@@ -66,7 +66,11 @@ class TestContexts(testtools.TestCase):
 
     @hypothesis.settings(deadline=None)
     @hypothesis.given(PLACE, PLACE)
-    def test_contexts_are_equal_only_if_all_is(self, one, other):
+    def test_contexts_are_equal_only_if_all_is(
+        self,
+        one: tuple[str, str, int, int],
+        other: tuple[str, str, int, int],
+    ) -> None:
         for context in (keys.object_context, keys.manifest_context):
             self.assertEqual(one == other, context(*one) == context(*other))
         self.assertNotEqual(

@@ -17,9 +17,9 @@ import hypothesis
 from hypothesis import strategies
 import testtools
 
-from ekko_nova import exception
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
+from ekko_nova import exception
 from tests import manifests
 
 NAME = strategies.text(max_size=10)
@@ -43,19 +43,17 @@ HEADER = dataclasses.replace(manifests.header(100), parent=None)
 
 def changed(**fields: object) -> bytes:
     content = json.loads(document.encode(HEADER)) | fields
-    return json.dumps(
-        content, sort_keys=True, separators=(',', ':')
-    ).encode()
+    return json.dumps(content, sort_keys=True, separators=(',', ':')).encode()
 
 
 class TestDocument(testtools.TestCase):
     @hypothesis.settings(deadline=None)
     @hypothesis.given(HEADERS)
-    def test_round_trip(self, header):
+    def test_round_trip(self, header: base.Header) -> None:
         encoded = document.encode(header)
         self.assertEqual(header, document.decode('m', encoded))
 
-    def test_to_the_byte(self):
+    def test_to_the_byte(self) -> None:
         self.assertEqual(
             b'{"backup":"the-backup","codecs":[{"compression":"zstd",'
             b'"encryption":"aes-gcm"},{"compression":"none","encryption":'
@@ -65,14 +63,14 @@ class TestDocument(testtools.TestCase):
             document.encode(HEADER),
         )
 
-    def test_stripe_count(self):
+    def test_stripe_count(self) -> None:
         for segments, stripes in ((0, 0), (1, 1), (1024, 1), (1025, 2)):
             header = manifests.header(segments)
             self.assertEqual(stripes, document.stripe_count(header))
         short = dataclasses.replace(HEADER, size=1024 * (4 << 20) + 512)
         self.assertEqual(2, document.stripe_count(short))
 
-    def test_unknown_versions_are_named(self):
+    def test_unknown_versions_are_named(self) -> None:
         for version in (0, 2, 99, '1', None, True, 1.0, [1]):
             error = self.assertRaises(
                 exception.UnknownFormat,
@@ -83,7 +81,7 @@ class TestDocument(testtools.TestCase):
             self.assertEqual(version, error.found)
             self.assertIn('the manifest', str(error))
 
-    def test_malformed(self):
+    def test_malformed(self) -> None:
         encoded = document.encode(HEADER)
         for wrong in (
             b'',
@@ -121,7 +119,7 @@ class TestDocument(testtools.TestCase):
             )
             self.assertEqual('m', error.name)
 
-    def test_every_flip_of_the_structure_is_noticed_or_means_another(self):
+    def test_every_flip_is_noticed_or_means_another(self) -> None:
         encoded = document.encode(HEADER)
         for position in range(len(encoded)):
             for bit in range(8):
@@ -133,7 +131,7 @@ class TestDocument(testtools.TestCase):
                     continue
                 self.assertNotEqual(HEADER, header)
 
-    def test_what_could_not_be_read_is_not_written(self):
+    def test_what_could_not_be_read_is_not_written(self) -> None:
         for fields in (
             {'size': -1},
             {'segment_size': 4096},

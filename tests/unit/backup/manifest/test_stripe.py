@@ -10,7 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
+import itertools
 import struct
 
 import hypothesis
@@ -37,7 +40,7 @@ WIDTHS = {
 }
 
 
-def pack(items, width: int) -> bytes:
+def pack(items: Sequence[int], width: int) -> bytes:
     return b''.join(item.to_bytes(width, 'little') for item in items)
 
 
@@ -57,13 +60,13 @@ def read(column: bytes, width: int, count: int) -> list[int]:
 class TestRoundTrip(testtools.TestCase):
     @PROPERTY
     @hypothesis.given(manifests.SEGMENTS)
-    def test_decode_inverts_encode(self, segments):
+    def test_decode_inverts_encode(self, segments: list[base.Segment]) -> None:
         columns = stripe.encode(segments)
         padded = segments + [PADDING] * (base.STRIPE - len(segments))
         self.assertEqual(padded, stripe.decode(columns))
         self.assertEqual(columns, stripe.encode(padded))
 
-    def test_a_full_stripe(self):
+    def test_a_full_stripe(self) -> None:
         segments = [
             base.Segment(0, (manifests.layer(number),))
             for number in range(base.STRIPE)
@@ -77,14 +80,16 @@ class TestRoundTrip(testtools.TestCase):
         self.assertEqual(1 + 4 * base.STRIPE, len(columns.length))
         self.assertEqual(20 * base.STRIPE, len(columns.digest))
 
-    def test_most_layers(self):
+    def test_most_layers(self) -> None:
         layers = tuple(manifests.layer(number) for number in range(255))
         segments = [base.Segment(0, layers)] * base.STRIPE
         self.assertEqual(segments, stripe.decode(stripe.encode(segments)))
 
     @PROPERTY
     @hypothesis.given(manifests.SEGMENTS)
-    def test_every_column_is_as_the_format_says(self, segments):
+    def test_every_column_is_as_the_format_says(
+        self, segments: list[base.Segment]
+    ) -> None:
         columns = stripe.encode(segments)
         items = stripe.unpack(columns)
         layers = sum(len(segment.layers) for segment in segments)
@@ -98,16 +103,14 @@ class TestRoundTrip(testtools.TestCase):
 
     @PROPERTY
     @hypothesis.given(manifests.SEGMENTS, manifests.U32)
-    def test_record(self, segments, number):
+    def test_record(self, segments: list[base.Segment], number: int) -> None:
         columns = stripe.encode(segments)
         record = stripe.record(number, columns)
         self.assertEqual((number, columns), stripe.from_record(record))
-        lengths = [
-            len(getattr(columns, name)) for name in stripe.COLUMNS
-        ]
+        lengths = [len(getattr(columns, name)) for name in stripe.COLUMNS]
         self.assertEqual(struct.pack('<10I', number, *lengths), record[:40])
 
-    def test_summaries(self):
+    def test_summaries(self) -> None:
         segments = [
             base.Segment(0, (manifests.layer(1, owner=7),)),
             base.Segment(
@@ -121,7 +124,7 @@ class TestRoundTrip(testtools.TestCase):
         self.assertEqual(set(), stripe.owners(zero))
         self.assertTrue(stripe.is_zero(zero))
 
-    def test_what_does_not_fit_is_refused(self):
+    def test_what_does_not_fit_is_refused(self) -> None:
         layer = manifests.layer(0)
         for wrong in (
             [PADDING] * (base.STRIPE + 1),
@@ -136,8 +139,8 @@ class TestRoundTrip(testtools.TestCase):
 
 
 class TestKinds(testtools.TestCase):
-    def test_the_shortest_and_of_equals_the_lowest(self):
-        for items, width, kind in (
+    def test_the_shortest_and_of_equals_the_lowest(self) -> None:
+        cases: list[tuple[list[int], int, int]] = [
             ([], 4, PLAIN),
             ([5], 4, PLAIN),
             ([5, 5], 4, CONSTANT),
@@ -147,9 +150,10 @@ class TestKinds(testtools.TestCase):
             ([5, 9, 7], 4, PLAIN),
             ([255, 0], 1, PLAIN),
             ([(1 << 64) - 2, (1 << 64) - 1], 8, COUNTING),
-        ):
+        ]
+        for items, width, kind in cases:
             column = stripe.encode_column(pack(items, width), width)
-            self.assertEqual(kind, column[0], items)
+            self.assertEqual(kind, column[0], str(items))
 
     @PROPERTY
     @hypothesis.given(
@@ -161,19 +165,27 @@ class TestKinds(testtools.TestCase):
         strategies.booleans(),
     )
     def test_one_item_makes_the_difference(
-        self, width, step, first, count, position, spoil
-    ):
+        self,
+        width: int,
+        step: int,
+        first: int,
+        count: int,
+        position: int,
+        spoil: bool,
+    ) -> None:
         items = [first + step * index for index in range(count)]
         if spoil and position < count and count > 2:
             items[position] = 255 - items[position]
         column = stripe.encode_column(pack(items, width), width)
         self.assertEqual(items, read(column, width, count))
-        steps = {b - a for a, b in zip(items, items[1:], strict=False)}
+        steps = {b - a for a, b in itertools.pairwise(items)}
         self.assertEqual(steps in ({0}, {1}), column[0] != PLAIN)
 
     @PROPERTY
     @hypothesis.given(manifests.SEGMENTS)
-    def test_a_reader_accepts_all_kinds(self, segments):
+    def test_a_reader_accepts_all_kinds(
+        self, segments: list[base.Segment]
+    ) -> None:
         columns = stripe.encode(segments)
         items = stripe.unpack(columns)
         plain = dataclasses.replace(
@@ -201,11 +213,11 @@ class TestDamage(testtools.TestCase):
             ValueError, stripe.from_record, stripe.record(0, columns)
         )
 
-    def test_the_columns_are_fine_as_they_are(self):
+    def test_the_columns_are_fine_as_they_are(self) -> None:
         stripe.check(self.columns)
         self.assertEqual(base.STRIPE, len(stripe.decode(self.columns)))
 
-    def test_kinds_and_lengths(self):
+    def test_kinds_and_lengths(self) -> None:
         for name, width in WIDTHS.items():
             item = bytes(width)
             for column in (
@@ -221,7 +233,7 @@ class TestDamage(testtools.TestCase):
             ):
                 self.refuses(**{name: column})
 
-    def test_counting_beyond_the_width(self):
+    def test_counting_beyond_the_width(self) -> None:
         for name in ('mask', 'owner', 'object', 'offset', 'length'):
             width = WIDTHS[name]
             last = (1 << 8 * width) - 100
@@ -229,22 +241,24 @@ class TestDamage(testtools.TestCase):
             stripe.check(dataclasses.replace(self.columns, **{name: fits}))
             self.refuses(**{name: b'\x02' + pack([last + 1], width)})
 
-    def test_digests_that_do_not_match_the_layers(self):
+    def test_digests_that_do_not_match_the_layers(self) -> None:
         digest = self.columns.digest
         for changed in (b'', digest[:-1], digest[20:], digest + digest[:20]):
             self.refuses(digest=changed)
 
-    def test_more_layers_than_digests(self):
+    def test_more_layers_than_digests(self) -> None:
         self.refuses(count=b'\x01\xff')
 
-    def test_records(self):
+    def test_records(self) -> None:
         record = stripe.record(5, self.columns)
         for wrong in (b'', record[:39], record[:-1], record + b'\0'):
             self.assertRaises(ValueError, stripe.from_record, wrong)
 
     @PROPERTY
     @hypothesis.given(strategies.data())
-    def test_check_refuses_exactly_what_decode_does(self, data):
+    def test_check_refuses_exactly_what_decode_does(
+        self, data: strategies.DataObject
+    ) -> None:
         name = data.draw(strategies.sampled_from(sorted(WIDTHS)))
         column = data.draw(strategies.binary(max_size=20))
         columns = dataclasses.replace(self.columns, **{name: column})
@@ -253,7 +267,11 @@ class TestDamage(testtools.TestCase):
             self.accepts(stripe.decode, columns),
         )
 
-    def accepts(self, function, columns: base.Columns) -> bool:
+    def accepts(
+        self,
+        function: Callable[[base.Columns], object],
+        columns: base.Columns,
+    ) -> bool:
         try:
             function(columns)
         except ValueError:
