@@ -45,7 +45,7 @@ def load(namespace: str, name: str) -> type[object]:
     except stevedore_exception.NoMatches as e:
         known = ', '.join(names(namespace)) or 'none'
         raise exception.DriverMissing(namespace, name, known) from e
-    except ImportError as e:
+    except (ImportError, AttributeError) as e:
         known = f'{", ".join(names(namespace))}, but it needs more: {e}'
         raise exception.DriverMissing(namespace, name, known) from e
     return typing.cast('type[object]', manager.driver)
