@@ -12,7 +12,9 @@
 
 """Disk images as files: what ``qemu-img`` knows of them and does to them."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import json
 import os
@@ -26,6 +28,7 @@ __all__ = (
     'SECTOR',
     'BitmapInfo',
     'ImageInfo',
+    'Refusal',
     'add_bitmap',
     'create',
     'failure',
@@ -35,6 +38,8 @@ __all__ = (
 )
 
 SECTOR = 512
+
+Refusal: typing.TypeAlias = Callable[[str], exception.EkkoError]
 
 TIMEOUT_SECONDS = 60.0
 
@@ -102,13 +107,13 @@ def info(
     format = _inspect(path, format)
     share = ['--force-share'] if in_use else []
     argv = ['info', '--output=json', *share, '--format', format, path]
-    try:
-        description = json.loads(_run(argv, path))
-    except exception.HypervisorFailed as error:
-        raise exception.InvalidSource(
-            path, error.reason, 'name a sound image and its format'
-        ) from error
-    parsed = parse_info(path, description)
+
+    def unsound(reason: str) -> exception.InvalidSource:
+        return exception.InvalidSource(
+            path, reason, 'name a sound image and its format'
+        )
+
+    parsed = parse_info(path, json.loads(_run(argv, path, unsound)))
     if not parsed.size or parsed.size % SECTOR:
         raise _badly_sized(path, parsed.size)
     return parsed
@@ -198,9 +203,8 @@ def add_bitmap(path: str, name: str, granularity: int | None = None) -> None:
     :raises exception.HypervisorFailed: there is such a bitmap already, the
         image cannot hold one, or qemu-img failed
     """
-    path = os.path.abspath(path)
-    size = [] if granularity is None else ['-g', str(granularity)]
-    _run(['bitmap', '--add', *size, '-f', 'qcow2', '--', path, name], path)
+    size = [] if granularity is None else [f'--granularity={granularity}']
+    _bitmap(path, name, '--add', *size)
 
 
 def remove_bitmap(path: str, name: str) -> None:
@@ -210,8 +214,19 @@ def remove_bitmap(path: str, name: str) -> None:
     :raises exception.HypervisorFailed: there is no such bitmap, or qemu-img
         failed
     """
+    _bitmap(path, name, '--remove')
+
+
+def _bitmap(path: str, name: str, *options: str) -> None:
     path = os.path.abspath(path)
-    _run(['bitmap', '--remove', '-f', 'qcow2', '--', path, name], path)
+
+    def refused(reason: str) -> exception.HypervisorFailed:
+        return exception.HypervisorFailed(
+            f'qemu-img bitmap {options[0]} {name} on {path}', reason
+        )
+
+    argv = ['bitmap', *options, '-f', 'qcow2', '--', path, name]
+    _run(argv, path, refused)
 
 
 def create(path: str, format: str, size: int) -> None:
@@ -219,6 +234,7 @@ def create(path: str, format: str, size: int) -> None:
 
     :raises exception.TargetExists: something is there
     :raises exception.TargetFailed: it could not be created; nothing is left
+    :raises exception.HypervisorFailed: qemu-img did not run
     """
     path = os.path.abspath(path)
     try:
@@ -230,19 +246,25 @@ def create(path: str, format: str, size: int) -> None:
         raise exception.TargetFailed(
             path, error.strerror or str(error)
         ) from error
+
+    def refused(reason: str) -> exception.TargetFailed:
+        return exception.TargetFailed(path, reason)
+
+    argv = ['create', '-q', '-f', format, '--', path, str(size)]
     try:
-        _run(['create', '-q', '-f', format, '--', path, str(size)], path)
-    except BaseException as error:
-        os.unlink(path)
-        if isinstance(error, exception.HypervisorFailed):
-            raise exception.TargetFailed(path, error.reason) from error
+        _run(argv, path, refused)
+    except BaseException:
+        # qemu-img has removed it where it failed late.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         raise
 
 
-def failure(operation: str, path: str, stderr: str) -> exception.EkkoError:
-    """The error that the complaint of a QEMU tool about an image stands for.
+def failure(path: str, stderr: str, otherwise: Refusal) -> exception.EkkoError:
+    """What the complaint of a QEMU tool about an image amounts to.
 
     :param stderr: in the C locale
+    :param otherwise: makes the error, unless a running QEMU is the reason
     """
     # QEMU: Failed to get "write" lock, Failed to get shared "write" lock
     if 'Failed to get' in stderr and 'lock' in stderr:
@@ -253,12 +275,15 @@ def failure(operation: str, path: str, stderr: str) -> exception.EkkoError:
         )
     lines = (line.strip() for line in stderr.splitlines())
     reason = '; '.join(filter(None, lines)) or 'it did not say why'
-    return exception.HypervisorFailed(f'{operation} of {path}', reason)
+    return otherwise(reason)
 
 
-def _run(arguments: list[str], path: str) -> str:
-    """Run qemu-img, and return what it printed."""
-    operation = f'qemu-img {arguments[0]}'
+def _run(arguments: list[str], path: str, refused: Refusal) -> str:
+    """Run qemu-img, and return what it printed.
+
+    :raises exception.HypervisorFailed: it did not run to its end
+    """
+    operation = f'qemu-img {arguments[0]} of {path}'
     try:
         done = subprocess.run(
             ['qemu-img', *arguments],
@@ -276,9 +301,8 @@ def _run(arguments: list[str], path: str) -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise exception.HypervisorFailed(
-            f'{operation} of {path}',
-            f'no answer within {TIMEOUT_SECONDS:.0f} seconds',
+            operation, f'no answer within {TIMEOUT_SECONDS:.0f} seconds'
         ) from error
     if done.returncode != 0:
-        raise failure(operation, path, done.stderr)
+        raise failure(path, done.stderr, refused)
     return done.stdout

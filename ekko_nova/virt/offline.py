@@ -214,8 +214,11 @@ class _Server:
             yield
         except error as lost:
             raise image.failure(
-                'qemu-nbd', self._path, self._complaint() or str(lost)
+                self._path, self._complaint() or str(lost), self._failed
             ) from lost
+
+    def _failed(self, reason: str) -> exception.HypervisorFailed:
+        return exception.HypervisorFailed(f'qemu-nbd of {self._path}', reason)
 
 
 @contextlib.contextmanager

@@ -77,24 +77,24 @@ class ParseInfoTest(testtools.TestCase):
 
 
 class FailureTest(testtools.TestCase):
+    def failure(self, stderr: str) -> exception.EkkoError:
+        return image.failure(
+            '/x', stderr, lambda why: exception.TargetFailed('/x', why)
+        )
+
     def test_lock_of_a_running_qemu(self):
         for lock in ('"write" lock', 'shared "write" lock'):
-            error = image.failure(
-                'qemu-img info',
-                '/x',
+            error = self.failure(
                 f"qemu-img: Could not open '/x': Failed to get {lock}\n"
-                'Is another process using the image [/x]?\n',
+                'Is another process using the image [/x]?\n'
             )
             self.assertIsInstance(error, exception.InvalidSource)
             self.assertIn('--domain', str(error))
 
     def test_anything_else_is_told_in_one_line(self):
-        error = image.failure('qemu-img info', '/x', 'first\n\nsecond\n')
-        self.assertIsInstance(error, exception.HypervisorFailed)
-        self.assertEqual(
-            'qemu-img info of /x failed: first; second', str(error)
-        )
+        error = self.failure('first\n\nsecond\n')
+        self.assertIsInstance(error, exception.TargetFailed)
+        self.assertEqual('first; second', error.reason)
 
     def test_silence(self):
-        error = image.failure('qemu-nbd', '/x', '')
-        self.assertIn('did not say why', str(error))
+        self.assertIn('did not say why', self.failure('').reason)
