@@ -101,9 +101,11 @@ class _Writer(base.Writer):
             with self._writing():
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
                 stack.callback(path.unlink)
-                # Opened by its plain name: only URIs give ? and # a meaning.
+                # An absolute path is never a URI, nor ":memory:".
                 self._database = sqlite3.connect(
-                    path, isolation_level=None, check_same_thread=False
+                    path.absolute(),
+                    isolation_level=None,
+                    check_same_thread=False,
                 )
                 stack.callback(self._database.close)
                 self._begin()
