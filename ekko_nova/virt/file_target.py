@@ -113,9 +113,7 @@ class FileTarget:
             os.unlink(self._path)
 
     def _failed(self, error: OSError) -> exception.TargetFailed:
-        return exception.TargetFailed(
-            self._path, error.strerror or str(error)
-        )
+        return exception.TargetFailed(self._path, error.strerror or str(error))
 
     @property
     def size(self) -> int:

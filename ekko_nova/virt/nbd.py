@@ -202,7 +202,7 @@ class Export:
         replies: dict[str, list[int]] = {}
 
         def keep(
-            context: str, offset: int, entries: list[int], error: object
+            context: str, _offset: int, entries: list[int], _error: object
         ) -> None:
             replies[context] = entries
 

@@ -89,10 +89,13 @@ class OddServer(fixtures.Fixture):
                 thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, client.makefile('rwb') as stream:
-            with contextlib.suppress(EOFError, ConnectionError):
-                chosen = self._negotiate(stream)
-                self._transmit(stream, chosen)
+        with (
+            client,
+            contextlib.suppress(EOFError, ConnectionError),
+            client.makefile('rwb') as stream,
+        ):
+            chosen = self._negotiate(stream)
+            self._transmit(stream, chosen)
 
     def _receive(self, stream: typing.Any, layout: str) -> tuple[int, ...]:
         data = stream.read(struct.calcsize(layout))

@@ -14,6 +14,7 @@ import concurrent.futures
 import os
 import random
 import threading
+import typing
 
 import fixtures
 
@@ -42,10 +43,10 @@ class NbdTestCase(images.ImageTestCase):
             )
         )
 
-    def source(self, **options: object) -> nbd.NbdSource:
+    def source(self, **options: typing.Any) -> nbd.NbdSource:
         return nbd.NbdSource(self.socket, 'x', disk='vda', **options)
 
-    def extents(self, **options: object) -> list[block.Extent]:
+    def extents(self, **options: typing.Any) -> list[block.Extent]:
         with self.source(**options) as source:
             extents = list(source.extents())
             self.assert_cover(extents, source.size)
@@ -54,7 +55,7 @@ class NbdTestCase(images.ImageTestCase):
 
 
 class FullExtentsTest(NbdTestCase):
-    def test_sparse_raw(self):
+    def test_sparse_raw(self) -> None:
         path = self.raw('a', 8 * MI)
         images.qemu_io(path, 'write -P 1 1M 1M', format='raw')
         self.serve('-f', 'raw', path)
@@ -68,7 +69,7 @@ class FullExtentsTest(NbdTestCase):
             self.extents(),
         )
 
-    def test_qcow2(self):
+    def test_qcow2(self) -> None:
         path = self.qcow2('a', 8 * MI)
         images.qemu_io(
             path, 'write -P 1 0 2M', 'write -z 1M 64k', 'discard 0 64k'
@@ -83,7 +84,7 @@ class FullExtentsTest(NbdTestCase):
             [(e.offset, e.length) for e in extents if e.zero],
         )
 
-    def test_backing_chain(self):
+    def test_backing_chain(self) -> None:
         base = self.qcow2('base', 4 * MI)
         images.qemu_io(base, 'write -P 1 0 2M')
         path = self.qcow2('top', 8 * MI, '-b', base, '-F', 'qcow2')
@@ -101,16 +102,15 @@ class FullExtentsTest(NbdTestCase):
         content = self.content(path)
         self.assert_describes(extents, content)
         data = [e for e in extents if not e.zero]
-        self.assertEqual(
-            sum(map(bool, content)), sum(e.length for e in data)
-        )
+        self.assertEqual(sum(map(bool, content)), sum(e.length for e in data))
 
-    def test_sizes_that_no_cluster_divides(self):
+    def test_sizes_that_no_cluster_divides(self) -> None:
         for size in (512, 64 * KI - 512, 4 * MI + 512, 5 * MI + 3 * 512):
             for format, make in (('raw', self.raw), ('qcow2', self.qcow2)):
                 path = make(f'{format}-{size}', size)
-                images.qemu_io(path, f'write -P 7 {size - 512} 512',
-                               format=format)
+                images.qemu_io(
+                    path, f'write -P 7 {size - 512} 512', format=format
+                )
                 self.socket = self.path(f's-{format}-{size}')
                 self.serve('-f', format, path)
 
@@ -121,7 +121,7 @@ class FullExtentsTest(NbdTestCase):
                 self.assert_describes(extents, content)
                 self.assertEqual(self.content(path, format), content)
 
-    def test_more_extents_than_a_reply_holds(self):
+    def test_more_extents_than_a_reply_holds(self) -> None:
         # QEMU ends a reply after 128 Ki extents.
         pairs = 72 * KI
         path = self.raw('a', pairs * 8 * KI)
@@ -136,7 +136,7 @@ class FullExtentsTest(NbdTestCase):
         self.assertEqual(pairs, sum(e.zero for e in extents))
         self.assertEqual({4 * KI}, {e.length for e in extents})
 
-    def test_tebibyte_of_nothing_in_few_requests(self):
+    def test_tebibyte_of_nothing_in_few_requests(self) -> None:
         path = self.qcow2('a', 1024 * 1024 * MI)
         self.serve('-f', 'qcow2', path)
         asked = []
@@ -146,9 +146,9 @@ class FullExtentsTest(NbdTestCase):
             asked.append(length)
             return status(export, offset, length)
 
-        self.useFixture(fixtures.MonkeyPatch(
-            'ekko_nova.virt.nbd.Export.status', count
-        ))
+        self.useFixture(
+            fixtures.MonkeyPatch('ekko_nova.virt.nbd.Export.status', count)
+        )
 
         extents = self.extents()
 
@@ -157,7 +157,7 @@ class FullExtentsTest(NbdTestCase):
 
 
 class DirtyExtentsTest(NbdTestCase):
-    def test_every_kind_of_write_is_dirty(self):
+    def test_every_kind_of_write_is_dirty(self) -> None:
         path = self.qcow2('a', 16 * MI)
         images.qemu_io(path, 'write -P 1 0 8M')
         before = self.content(path)
@@ -188,7 +188,7 @@ class DirtyExtentsTest(NbdTestCase):
             [(e.offset, e.length, e.zero) for e in extents if e.dirty],
         )
 
-    def test_random_writes(self):
+    def test_random_writes(self) -> None:
         path = self.qcow2('a', 16 * MI + 512)
         images.qemu_io(path, 'write -P 1 0 6M')
         before = self.content(path)
@@ -211,7 +211,7 @@ class DirtyExtentsTest(NbdTestCase):
         dirty = sum(e.length for e in extents if e.dirty)
         self.assertLessEqual(dirty, 300 * 4 * KI)
 
-    def test_nothing_written(self):
+    def test_nothing_written(self) -> None:
         path = self.qcow2('a', 4 * MI)
         images.run('qemu-img', 'bitmap', '--add', path, 'b')
         self.serve('-f', 'qcow2', '-B', 'b', path)
@@ -220,16 +220,14 @@ class DirtyExtentsTest(NbdTestCase):
             [block.Extent(0, 4 * MI, False, True)], self.extents(bitmap='b')
         )
 
-    def test_without_asking_for_it_all_is_dirty(self):
+    def test_without_asking_for_it_all_is_dirty(self) -> None:
         path = self.qcow2('a', 4 * MI)
         images.run('qemu-img', 'bitmap', '--add', path, 'b')
         self.serve('-f', 'qcow2', '-B', 'b', path)
 
-        self.assertEqual(
-            [block.Extent(0, 4 * MI, True, True)], self.extents()
-        )
+        self.assertEqual([block.Extent(0, 4 * MI, True, True)], self.extents())
 
-    def test_wrong_name(self):
+    def test_wrong_name(self) -> None:
         path = self.qcow2('a', 4 * MI)
         images.run('qemu-img', 'bitmap', '--add', path, 'b')
         self.serve('-f', 'qcow2', '-B', 'b', path)
@@ -250,7 +248,7 @@ class ReadTest(NbdTestCase):
             file.write(self.data)
         self.server = self.serve('-f', 'raw', self.image)
 
-    def test_eight_threads_over_four_connections(self):
+    def test_eight_threads_over_four_connections(self) -> None:
         with self.source(connections=4) as source:
             step = 3 * MI // 2
             with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -262,19 +260,19 @@ class ReadTest(NbdTestCase):
 
         self.assertEqual(self.data, b''.join(read))
 
-    def test_longer_than_a_request(self):
+    def test_longer_than_a_request(self) -> None:
         with self.source() as source:
             self.assertEqual(
                 self.data[512:], source.read(512, len(self.data) - 512)
             )
 
-    def test_past_the_end(self):
+    def test_past_the_end(self) -> None:
         with self.source() as source:
             self.assertRaises(
                 exception.SourceLost, source.read, len(self.data), 512
             )
 
-    def test_server_killed_while_it_is_read(self):
+    def test_server_killed_while_it_is_read(self) -> None:
         reading = threading.Event()
 
         def read(source: nbd.NbdSource) -> None:
@@ -292,11 +290,9 @@ class ReadTest(NbdTestCase):
                         each.exception(), exception.SourceLost
                     )
             self.assertRaises(exception.SourceLost, source.check)
-            self.assertRaises(
-                exception.SourceLost, list, source.extents()
-            )
+            self.assertRaises(exception.SourceLost, list, source.extents())
 
-    def test_check_notices_a_server_that_died_idle(self):
+    def test_check_notices_a_server_that_died_idle(self) -> None:
         with self.source() as source:
             source.read(0, 512)
             self.server.process.kill()
@@ -306,7 +302,7 @@ class ReadTest(NbdTestCase):
 
         self.assertEqual('vda', error.disk)
 
-    def test_check_asks_whether_the_job_lives(self):
+    def test_check_asks_whether_the_job_lives(self) -> None:
         def gone() -> None:
             raise exception.SourceLost('vda', 'the job vanished')
 
@@ -315,7 +311,7 @@ class ReadTest(NbdTestCase):
 
         self.assertIn('the job vanished', str(error))
 
-    def test_closed_from_another_thread(self):
+    def test_closed_from_another_thread(self) -> None:
         with self.source() as source:
             source.close()
             self.assertRaises(exception.SourceLost, source.read, 0, 512)
@@ -323,7 +319,9 @@ class ReadTest(NbdTestCase):
 
 class ConnectTest(NbdTestCase):
     def sockets(self) -> int:
-        links = (f'/proc/self/fd/{each}' for each in os.listdir('/proc/self/fd'))
+        links = (
+            f'/proc/self/fd/{each}' for each in os.listdir('/proc/self/fd')
+        )
         return sum(
             os.readlink(link).startswith('socket:')
             for link in links
@@ -334,10 +332,10 @@ class ConnectTest(NbdTestCase):
         with source:
             self.fail('it connected')
 
-    def test_nobody_listens(self):
+    def test_nobody_listens(self) -> None:
         self.assertRaises(exception.SourceLost, self.enter, self.source())
 
-    def test_no_such_export(self):
+    def test_no_such_export(self) -> None:
         self.serve('-f', 'raw', self.raw('a', MI))
 
         error = self.assertRaises(
@@ -348,9 +346,9 @@ class ConnectTest(NbdTestCase):
 
         self.assertEqual('vda', error.disk)
 
-    def test_waits_for_a_server_that_is_alive(self):
+    def test_waits_for_a_server_that_is_alive(self) -> None:
         path = self.raw('a', MI)
-        asked = []
+        asked: list[bool] = []
 
         def alive() -> None:
             if not asked:
@@ -361,7 +359,7 @@ class ConnectTest(NbdTestCase):
             self.assertEqual(MI, source.size)
         self.assertEqual([True], asked)
 
-    def test_does_not_wait_for_a_server_that_is_gone(self):
+    def test_does_not_wait_for_a_server_that_is_gone(self) -> None:
         def gone() -> None:
             raise exception.SourceLost('vda', 'the job vanished')
 
@@ -371,12 +369,12 @@ class ConnectTest(NbdTestCase):
 
         self.assertIn('the job vanished', str(error))
 
-    def test_last_connection_is_not_answered(self):
+    def test_last_connection_is_not_answered(self) -> None:
         # qemu-nbd at its limit leaves a client waiting.
         self.serve('-f', 'raw', self.raw('a', MI))
-        self.useFixture(fixtures.MonkeyPatch(
-            'ekko_nova.virt.nbd.CONNECT_SECONDS', 0.2
-        ))
+        self.useFixture(
+            fixtures.MonkeyPatch('ekko_nova.virt.nbd.CONNECT_SECONDS', 0.2)
+        )
         before = self.sockets()
 
         error = self.assertRaises(
@@ -388,7 +386,7 @@ class ConnectTest(NbdTestCase):
         self.assertEqual(before, self.sockets())
         self.assertEqual(MI, sum(e.length for e in self.extents()))
 
-    def test_everything_is_closed(self):
+    def test_everything_is_closed(self) -> None:
         self.serve('-f', 'raw', self.raw('a', MI))
         before = self.sockets()
         with self.source() as source:
@@ -396,7 +394,7 @@ class ConnectTest(NbdTestCase):
             source.read(0, 512)
         self.assertEqual(before, self.sockets())
 
-    def test_path_too_long_for_a_socket(self):
+    def test_path_too_long_for_a_socket(self) -> None:
         error = self.assertRaises(
             exception.InvalidOption,
             nbd.NbdSource,
@@ -406,7 +404,7 @@ class ConnectTest(NbdTestCase):
         )
         self.assertIn('107', str(error))
 
-    def test_path_just_short_enough(self):
+    def test_path_just_short_enough(self) -> None:
         nbd.check_socket_path('/' + 'x' * 106)
         self.assertRaises(
             exception.InvalidOption, nbd.check_socket_path, '/' + 'é' * 54
@@ -416,80 +414,86 @@ class ConnectTest(NbdTestCase):
 class OddServerTest(NbdTestCase):
     """What QEMU would not do must not make a short backup either."""
 
-    def odd(self, contexts: dict[str, odd_server.Status], **options: object):
+    def odd(
+        self, contexts: dict[str, odd_server.Status], **options: typing.Any
+    ) -> odd_server.OddServer:
         return self.useFixture(
             odd_server.OddServer(self.socket, MI, contexts, **options)
         )
 
-    def test_no_allocation_context(self):
+    def test_no_allocation_context(self) -> None:
         self.odd({})
-        self.assertEqual(
-            [block.Extent(0, MI, True, False)], self.extents()
-        )
+        self.assertEqual([block.Extent(0, MI, True, False)], self.extents())
 
-    def test_bitmap_but_no_allocation_context(self):
+    def test_bitmap_but_no_allocation_context(self) -> None:
         self.odd({DIRTY: lambda offset, length: [(length, 1)]})
         self.assertEqual(
             [block.Extent(0, MI, True, False)], self.extents(bitmap='b')
         )
 
-    def test_hole_is_not_zero(self):
+    def test_hole_is_not_zero(self) -> None:
         self.odd({ALLOCATION: lambda offset, length: [(length, 1)]})
-        self.assertEqual(
-            [block.Extent(0, MI, True, False)], self.extents()
-        )
+        self.assertEqual([block.Extent(0, MI, True, False)], self.extents())
 
-    def test_bits_we_do_not_know(self):
-        self.odd({
-            ALLOCATION: lambda offset, length: [(length, 4)],
-            DIRTY: lambda offset, length: [(length, 2)],
-        })
+    def test_bits_we_do_not_know(self) -> None:
+        self.odd(
+            {
+                ALLOCATION: lambda offset, length: [(length, 4)],
+                DIRTY: lambda offset, length: [(length, 2)],
+            }
+        )
         self.assertEqual(
             [block.Extent(0, MI, False, False)], self.extents(bitmap='b')
         )
 
-    def test_short_and_long_replies(self):
-        self.odd({
-            ALLOCATION: lambda offset, length: [(4 * KI, 0), (8 * KI, 3)],
-            DIRTY: lambda offset, length: [(512, 1), (64 * MI, 0)],
-        })
+    def test_short_and_long_replies(self) -> None:
+        self.odd(
+            {
+                ALLOCATION: lambda offset, length: [(4 * KI, 0), (8 * KI, 3)],
+                DIRTY: lambda offset, length: [(512, 1), (64 * MI, 0)],
+            }
+        )
 
         extents = self.extents(bitmap='b')
 
         # Each request moves on by as much as both replies reach.
         starts = range(0, MI, 12 * KI)
-        self.assertEqual(
-            list(starts), [e.offset for e in extents if e.dirty]
-        )
+        self.assertEqual(list(starts), [e.offset for e in extents if e.dirty])
         self.assertEqual(
             [at + 4 * KI for at in starts if at + 4 * KI < MI],
             [e.offset for e in extents if e.zero],
         )
 
-    def test_allocation_goes_silent(self):
-        self.odd({
-            ALLOCATION: lambda offset, length: None if offset else [(512, 0)],
-        })
+    def test_allocation_goes_silent(self) -> None:
+        self.odd(
+            {
+                ALLOCATION: lambda offset, length: (
+                    None if offset else [(512, 0)]
+                ),
+            }
+        )
         self.assertRaises(exception.SourceLost, self.extents)
 
-    def test_bitmap_goes_silent(self):
-        self.odd({
-            ALLOCATION: lambda offset, length: [(length, 0)],
-            DIRTY: lambda offset, length: None if offset else [(512, 0)],
-        })
+    def test_bitmap_goes_silent(self) -> None:
+        self.odd(
+            {
+                ALLOCATION: lambda offset, length: [(length, 0)],
+                DIRTY: lambda offset, length: None if offset else [(512, 0)],
+            }
+        )
         self.assertRaises(exception.SourceLost, self.extents, bitmap='b')
 
-    def test_run_of_no_bytes(self):
+    def test_run_of_no_bytes(self) -> None:
         self.odd({ALLOCATION: lambda offset, length: [(0, 0), (length, 0)]})
         self.assertRaises(exception.SourceLost, self.extents)
 
-    def test_no_multi_conn_no_second_connection(self):
+    def test_no_multi_conn_no_second_connection(self) -> None:
         server = self.odd({}, multi_conn=False)
         with self.source(connections=4) as source:
             source.read(0, 512)
         self.assertEqual(1, server.clients)
 
-    def test_close_ends_a_read_that_is_not_answered(self):
+    def test_close_ends_a_read_that_is_not_answered(self) -> None:
         server = self.odd({}, mute=True)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             with self.source() as source:
@@ -497,7 +501,7 @@ class OddServerTest(NbdTestCase):
                 server.asked.wait()
             self.assertIsInstance(read.exception(), exception.SourceLost)
 
-    def test_close_ends_a_wait_for_a_connection(self):
+    def test_close_ends_a_wait_for_a_connection(self) -> None:
         server = self.odd({}, mute=True)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             with self.source(connections=1) as source:
@@ -508,10 +512,8 @@ class OddServerTest(NbdTestCase):
 
 
 class NbdTargetTest(NbdTestCase):
-    def target(self, **options: object) -> nbd_target.NbdTarget:
-        return nbd_target.NbdTarget(
-            self.socket, 'x', target='disk', **options
-        )
+    def target(self, **options: typing.Any) -> nbd_target.NbdTarget:
+        return nbd_target.NbdTarget(self.socket, 'x', target='disk', **options)
 
     def serve_writable(
         self, format: str, path: str, clients: int = 4
@@ -526,7 +528,7 @@ class NbdTargetTest(NbdTestCase):
         server.process.terminate()
         server.process.wait()
 
-    def test_what_is_written_is_there(self):
+    def test_what_is_written_is_there(self) -> None:
         path = self.raw('a', 48 * MI)
         self.serve_writable('raw', path)
         data = random.Random(1).randbytes(40 * MI)
@@ -546,17 +548,13 @@ class NbdTargetTest(NbdTestCase):
         with open(path, 'rb') as file:
             self.assertEqual(expected, file.read())
 
-    def test_eight_threads(self):
+    def test_eight_threads(self) -> None:
         path = self.qcow2('a', 16 * MI)
         server = self.serve_writable('qcow2', path)
         with self.target() as target:
             with concurrent.futures.ThreadPoolExecutor(8) as pool:
-                list(
-                    pool.map(
-                        lambda n: target.write(n * MI, bytes([n]) * MI),
-                        range(16),
-                    )
-                )
+                for n in range(16):
+                    pool.submit(target.write, n * MI, bytes([n]) * MI)
             target.flush()
         self.stop(server)
 
@@ -564,7 +562,7 @@ class NbdTargetTest(NbdTestCase):
             b''.join(bytes([n]) * MI for n in range(16)), self.content(path)
         )
 
-    def test_flushed_data_outlives_a_kill(self):
+    def test_flushed_data_outlives_a_kill(self) -> None:
         path = self.qcow2('a', 16 * MI)
         server = self.serve_writable('qcow2', path)
         with self.target() as target:
@@ -575,7 +573,7 @@ class NbdTargetTest(NbdTestCase):
 
         self.assertEqual(b'x' * MI, self.content(path)[MI : 2 * MI])
 
-    def test_zeros_over_data(self):
+    def test_zeros_over_data(self) -> None:
         path = self.qcow2('a', 4 * MI)
         images.qemu_io(path, 'write -P 1 0 4M')
         server = self.serve_writable('qcow2', path)
@@ -589,7 +587,7 @@ class NbdTargetTest(NbdTestCase):
         self.assertEqual(bytes(3 * MI), content[512 : 512 + 3 * MI])
         self.assertEqual(b'\1' * (MI - 512), content[512 + 3 * MI :])
 
-    def test_zeros_over_zeros_allocate_nothing(self):
+    def test_zeros_over_zeros_allocate_nothing(self) -> None:
         path = self.qcow2('a', 1024 * 1024 * MI)
         before = os.stat(path).st_size
         self.serve_writable('qcow2', path)
@@ -599,7 +597,7 @@ class NbdTargetTest(NbdTestCase):
 
         self.assertEqual(before, os.stat(path).st_size)
 
-    def test_zeros_over_a_backing_file(self):
+    def test_zeros_over_a_backing_file(self) -> None:
         base = self.qcow2('base', MI)
         images.qemu_io(base, 'write -P 1 0 1M')
         path = self.qcow2('top', MI, '-b', base, '-F', 'qcow2')
@@ -611,7 +609,7 @@ class NbdTargetTest(NbdTestCase):
 
         self.assertEqual(bytes(MI), self.content(path))
 
-    def test_single_client_server(self):
+    def test_single_client_server(self) -> None:
         path = self.raw('a', MI)
         self.serve_writable('raw', path, clients=1)
         with self.target(connections=4) as target:
@@ -620,14 +618,14 @@ class NbdTargetTest(NbdTestCase):
         with open(path, 'rb') as file:
             self.assertEqual(b'x' * 512, file.read(512))
 
-    def test_read_only_export(self):
+    def test_read_only_export(self) -> None:
         self.serve('-f', 'raw', self.raw('a', MI))
         error = self.assertRaises(
             exception.TargetFailed, self.target().__enter__
         )
         self.assertIn('read-only', str(error))
 
-    def test_server_gone(self):
+    def test_server_gone(self) -> None:
         server = self.serve_writable('raw', self.raw('a', MI))
         with self.target() as target:
             server.process.kill()
@@ -638,7 +636,7 @@ class NbdTargetTest(NbdTestCase):
             self.assertRaises(exception.TargetFailed, target.zero, 0, 512)
             self.assertRaises(exception.TargetFailed, target.flush)
 
-    def test_past_the_end(self):
+    def test_past_the_end(self) -> None:
         self.serve_writable('raw', self.raw('a', MI))
         with self.target() as target:
             self.assertRaises(

@@ -19,6 +19,7 @@ import select
 import signal
 import subprocess
 import sys
+import typing
 
 import fixtures
 
@@ -34,6 +35,7 @@ MI = images.MI
 
 SERVE_AND_WAIT = """
 import sys
+import typing
 from ekko_nova.virt import offline
 with offline.serve(sys.argv[1], 'raw', socket_directory=sys.argv[2]):
     print('ready', flush=True)
@@ -66,7 +68,7 @@ class OfflineTestCase(images.ImageTestCase):
         self.assertEqual([], os.listdir(self.sockets))
 
     def serve(
-        self, path: str, format: str = 'qcow2', **options: object
+        self, path: str, format: str = 'qcow2', **options: typing.Any
     ) -> contextlib.AbstractContextManager[nbd.NbdSource]:
         return offline.serve(
             path, format, socket_directory=self.sockets, **options
@@ -77,7 +79,7 @@ class OfflineTestCase(images.ImageTestCase):
         error: type[exception.EkkoError],
         path: str,
         format: str = 'qcow2',
-        **options: object,
+        **options: typing.Any,
     ) -> str:
         context = self.serve(path, format, **options)
         raised = self.assertRaises(error, context.__enter__)
@@ -86,7 +88,7 @@ class OfflineTestCase(images.ImageTestCase):
 
 
 class ServeTest(OfflineTestCase):
-    def test_full(self):
+    def test_full(self) -> None:
         path = self.qcow2('a', 8 * MI + 512)
         images.qemu_io(path, 'write -P 1 1M 1M', 'write -P 2 8M 512')
         with self.serve(path) as source:
@@ -98,13 +100,13 @@ class ServeTest(OfflineTestCase):
         self.assertEqual(self.content(path), content)
         self.assert_nothing_left()
 
-    def test_raw(self):
+    def test_raw(self) -> None:
         path = self.raw('a', MI)
         images.qemu_io(path, 'write -P 1 512 512', format='raw')
         with self.serve(path, 'raw') as source:
             self.assertEqual(b'\1' * 512, source.read(512, 512))
 
-    def test_backing_chain(self):
+    def test_backing_chain(self) -> None:
         base = self.qcow2('base', MI)
         images.qemu_io(base, 'write -P 1 0 1M')
         path = self.qcow2('a', 2 * MI, '-b', base, '-F', 'qcow2')
@@ -116,18 +118,18 @@ class ServeTest(OfflineTestCase):
         self.assert_describes(extents, content)
         self.assertEqual(self.content(path), content)
 
-    def test_serves_eight_threads(self):
+    def test_serves_eight_threads(self) -> None:
         path = self.raw('a', 32 * MI)
         data = random.Random(0).randbytes(32 * MI)
         pathlib.Path(path).write_bytes(data)
-        with self.serve(path, 'raw', connections=4) as source:
-            with concurrent.futures.ThreadPoolExecutor(8) as pool:
-                read = pool.map(
-                    lambda n: source.read(n * MI, MI), range(32)
-                )
-                self.assertEqual(data, b''.join(read))
+        with (
+            self.serve(path, 'raw', connections=4) as source,
+            concurrent.futures.ThreadPoolExecutor(8) as pool,
+        ):
+            read = pool.map(lambda n: source.read(n * MI, MI), range(32))
+            self.assertEqual(data, b''.join(read))
 
-    def test_incrementals_miss_nothing(self):
+    def test_incrementals_miss_nothing(self) -> None:
         """The order of a shut-off guest's backups, over five rounds."""
         path = self.qcow2('a', 16 * MI)
         image.add_bitmap(path, 'ekko-0')
@@ -154,14 +156,14 @@ class ServeTest(OfflineTestCase):
         (left,) = image.info(path).bitmaps
         self.assertEqual('ekko-5', left.name)
 
-    def test_no_guest_starts_meanwhile(self):
+    def test_no_guest_starts_meanwhile(self) -> None:
         path = self.qcow2('a', MI)
         with self.serve(path):
             self.assertRaises(
                 exception.InvalidSource, image.add_bitmap, path, 'b'
             )
 
-    def test_server_killed_while_it_is_read(self):
+    def test_server_killed_while_it_is_read(self) -> None:
         path = self.raw('a', MI)
         with self.serve(path, 'raw', disk='vda') as source:
             (server,) = self.servers()
@@ -172,7 +174,7 @@ class ServeTest(OfflineTestCase):
         self.assertEqual('vda', error.disk)
         self.assert_nothing_left()
 
-    def test_body_raises(self):
+    def test_body_raises(self) -> None:
         def read() -> None:
             with self.serve(self.qcow2('a', MI)):
                 raise Stop
@@ -180,17 +182,16 @@ class ServeTest(OfflineTestCase):
         self.assertRaises(Stop, read)
         self.assert_nothing_left()
 
-    def test_we_are_killed(self):
+    def test_we_are_killed(self) -> None:
         path = self.raw('a', MI)
         us = subprocess.Popen(
             [sys.executable, '-c', SERVE_AND_WAIT, path, self.sockets],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self.addCleanup(us.stdin.close)
-        self.addCleanup(us.stdout.close)
-        self.addCleanup(us.wait)
+        self.addCleanup(us.communicate)
         self.addCleanup(us.kill)
+        assert us.stdout is not None
         self.assertEqual(b'ready\n', us.stdout.readline())
         (server,) = self.servers()
         end = os.pidfd_open(server)
@@ -201,7 +202,7 @@ class ServeTest(OfflineTestCase):
         self.assertEqual([end], select.select([end], [], [], 60)[0])
         self.assert_nothing_left()
 
-    def test_server_that_does_not_want_to_end(self):
+    def test_server_that_does_not_want_to_end(self) -> None:
         self.useFixture(
             fixtures.MonkeyPatch(
                 'ekko_nova.virt.offline.TERMINATE_SECONDS', 0.1
@@ -215,44 +216,40 @@ class ServeTest(OfflineTestCase):
 
 
 class ServeRefusalTest(OfflineTestCase):
-    def test_missing_image(self):
+    def test_missing_image(self) -> None:
         self.refused(exception.InvalidSource, self.path('a'))
 
-    def test_in_use(self):
+    def test_in_use(self) -> None:
         path = self.qcow2('a', MI)
-        self.useFixture(
-            images.QemuNbd(self.path('s'), '-f', 'qcow2', path)
-        )
+        self.useFixture(images.QemuNbd(self.path('s'), '-f', 'qcow2', path))
         message = self.refused(exception.InvalidSource, path)
         self.assertIn('--domain', message)
 
-    def test_backing_file_in_use(self):
+    def test_backing_file_in_use(self) -> None:
         base = self.qcow2('base', MI)
         path = self.qcow2('a', MI, '-b', base, '-F', 'qcow2')
-        self.useFixture(
-            images.QemuNbd(self.path('s'), '-f', 'qcow2', base)
-        )
+        self.useFixture(images.QemuNbd(self.path('s'), '-f', 'qcow2', base))
         message = self.refused(exception.InvalidSource, path)
         self.assertIn('--domain', message)
 
-    def test_backing_file_missing(self):
+    def test_backing_file_missing(self) -> None:
         base = self.qcow2('base', MI)
         path = self.qcow2('a', MI, '-b', base, '-F', 'qcow2')
         os.unlink(base)
         message = self.refused(exception.HypervisorFailed, path)
         self.assertIn(f"Could not open '{base}'", message)
 
-    def test_wrong_bitmap_name(self):
+    def test_wrong_bitmap_name(self) -> None:
         path = self.qcow2('a', MI)
         image.add_bitmap(path, 'b')
         message = self.refused(exception.BitmapUnusable, path, bitmap='c')
         self.assertIn('no such bitmap', message)
 
-    def test_bitmap_of_a_raw_image(self):
+    def test_bitmap_of_a_raw_image(self) -> None:
         path = self.raw('a', MI)
         self.refused(exception.BitmapUnusable, path, 'raw', bitmap='b')
 
-    def test_bitmap_of_the_backing_file(self):
+    def test_bitmap_of_the_backing_file(self) -> None:
         """qemu-nbd would serve it, and every write would look clean."""
         base = self.qcow2('base', MI)
         image.add_bitmap(base, 'b')
@@ -260,7 +257,7 @@ class ServeRefusalTest(OfflineTestCase):
         images.qemu_io(path, 'write -P 1 0 64k')
         self.refused(exception.BitmapUnusable, path, bitmap='b')
 
-    def test_inconsistent_bitmap(self):
+    def test_inconsistent_bitmap(self) -> None:
         path = self.qcow2('a', MI)
         image.add_bitmap(path, 'b')
         server = images.QemuNbd(self.path('s'), '-f', 'qcow2', path)
@@ -270,14 +267,14 @@ class ServeRefusalTest(OfflineTestCase):
         message = self.refused(exception.BitmapUnusable, path, bitmap='b')
         self.assertIn('did not save it', message)
 
-    def test_bitmap_that_does_not_record(self):
+    def test_bitmap_that_does_not_record(self) -> None:
         path = self.qcow2('a', MI)
         image.add_bitmap(path, 'b')
         images.run('qemu-img', 'bitmap', '--disable', path, 'b')
         message = self.refused(exception.BitmapUnusable, path, bitmap='b')
         self.assertIn('does not record', message)
 
-    def test_socket_directory_missing(self):
+    def test_socket_directory_missing(self) -> None:
         context = offline.serve(
             self.qcow2('a', MI),
             'qcow2',
@@ -289,7 +286,7 @@ class ServeRefusalTest(OfflineTestCase):
         self.assertIn('No such file or directory', str(error))
         self.assert_nothing_left()
 
-    def test_socket_directory_with_a_long_name(self):
+    def test_socket_directory_with_a_long_name(self) -> None:
         directory = self.path('x' * 100)
         os.mkdir(directory)
         context = offline.serve(
@@ -298,28 +295,24 @@ class ServeRefusalTest(OfflineTestCase):
         error = self.assertRaises(exception.InvalidOption, context.__enter__)
         self.assertIn('shorter', str(error))
 
-    def test_server_does_not_listen(self):
+    def test_server_does_not_listen(self) -> None:
         self.use_tool('sleep 600')
         self.useFixture(
             fixtures.MonkeyPatch('ekko_nova.virt.nbd.CONNECT_SECONDS', 0.1)
         )
         self.refused(exception.HypervisorFailed, self.qcow2('a', MI))
 
-    def test_server_says_why_it_ends(self):
+    def test_server_says_why_it_ends(self) -> None:
         self.use_tool('echo "the moon is full" >&2; exit 1')
-        message = self.refused(
-            exception.HypervisorFailed, self.qcow2('a', MI)
-        )
+        message = self.refused(exception.HypervisorFailed, self.qcow2('a', MI))
         self.assertIn('the moon is full', message)
 
-    def test_tool_missing(self):
+    def test_tool_missing(self) -> None:
         tools = self.path('tools')
         os.mkdir(tools)
         os.symlink('/usr/bin/qemu-img', os.path.join(tools, 'qemu-img'))
         self.useFixture(fixtures.EnvironmentVariable('PATH', tools))
-        message = self.refused(
-            exception.HypervisorFailed, self.qcow2('a', MI)
-        )
+        message = self.refused(exception.HypervisorFailed, self.qcow2('a', MI))
         self.assertIn('install qemu-utils', message)
 
     def use_tool(self, script: str) -> None:
@@ -342,7 +335,7 @@ class CreateTargetTest(OfflineTestCase):
     ) -> contextlib.AbstractContextManager[block.BlockTarget]:
         return offline.create_target(self.file, format, size, self.sockets)
 
-    def test_what_is_written_is_there(self):
+    def test_what_is_written_is_there(self) -> None:
         data = random.Random(0).randbytes(2 * MI)
         size = 8 * MI + 512
         for format in ('qcow2', 'raw'):
@@ -360,7 +353,7 @@ class CreateTargetTest(OfflineTestCase):
             self.assert_nothing_left()
             os.unlink(self.file)
 
-    def test_sound_afterwards(self):
+    def test_sound_afterwards(self) -> None:
         with self.target('qcow2', 8 * MI) as target:
             target.write(512, b'x' * MI)
             target.flush()
@@ -368,18 +361,18 @@ class CreateTargetTest(OfflineTestCase):
         created = image.info(self.file)
         self.assertEqual(('qcow2', '1.1'), (created.format, created.compat))
 
-    def test_removed_when_the_body_raises(self):
-        def write() -> None:
-            with self.target(format, MI) as target:
+    def test_removed_when_the_body_raises(self) -> None:
+        def write(kind: str) -> None:
+            with self.target(kind, MI) as target:
                 target.write(0, bytes(512))
                 raise Stop
 
-        for format in ('qcow2', 'raw'):
-            self.assertRaises(Stop, write)
+        for kind in ('qcow2', 'raw'):
+            self.assertRaises(Stop, write, kind)
             self.assertFalse(os.path.exists(self.file))
             self.assert_nothing_left()
 
-    def test_server_killed(self):
+    def test_server_killed(self) -> None:
         def write() -> None:
             with self.target('qcow2', MI) as target:
                 (server,) = self.servers()
@@ -392,7 +385,7 @@ class CreateTargetTest(OfflineTestCase):
         self.assertFalse(os.path.exists(self.file))
         self.assert_nothing_left()
 
-    def test_overwrites_nothing(self):
+    def test_overwrites_nothing(self) -> None:
         with open(self.file, 'w') as file:
             file.write('precious')
         for format in ('qcow2', 'raw'):
@@ -402,7 +395,7 @@ class CreateTargetTest(OfflineTestCase):
         with open(self.file) as file:
             self.assertEqual('precious', file.read())
 
-    def test_server_does_not_start(self):
+    def test_server_does_not_start(self) -> None:
         context = offline.create_target(
             self.file, 'qcow2', MI, self.path('elsewhere')
         )

@@ -11,6 +11,7 @@
 # under the License.
 
 from collections.abc import Iterable
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies
@@ -32,38 +33,42 @@ def spell_out(runs: Iterable[intervals.Run]) -> list[int]:
 
 class ClipTest(testtools.TestCase):
     @given(RUNS, strategies.integers(0, 120))
-    def test_is_a_prefix_of_what_was_said(self, runs, length):
+    def test_is_a_prefix_of_what_was_said(
+        self, runs: list[intervals.Run], length: int
+    ) -> None:
         entries = [number for run in runs for number in run]
 
         clipped = spell_out(intervals.clip(entries, length))
 
         self.assertEqual(spell_out(runs)[:length], clipped)
 
-    def test_refuses_a_run_of_no_bytes(self):
+    def test_refuses_a_run_of_no_bytes(self) -> None:
         self.assertRaises(ValueError, list, intervals.clip([4, 0, 0, 1], 9))
 
-    def test_refuses_a_length_without_flags(self):
+    def test_refuses_a_length_without_flags(self) -> None:
         self.assertRaises(ValueError, list, intervals.clip([4, 0, 4], 9))
 
 
 class IntersectTest(testtools.TestCase):
     @given(RUNS, RUNS)
-    def test_agrees_with_both_on_every_byte(self, first, second):
+    def test_agrees_with_both_on_every_byte(
+        self, first: list[intervals.Run], second: list[intervals.Run]
+    ) -> None:
         result = list(intervals.intersect(first, second))
 
-        pairs = [
-            (a, b) for length, a, b in result for _ in range(length)
-        ]
+        pairs = [(a, b) for length, a, b in result for _ in range(length)]
         self.assertEqual(
             list(zip(spell_out(first), spell_out(second), strict=False)), pairs
         )
 
     @given(RUNS, RUNS)
-    def test_yields_no_empty_run(self, first, second):
+    def test_yields_no_empty_run(
+        self, first: list[intervals.Run], second: list[intervals.Run]
+    ) -> None:
         for length, _, _ in intervals.intersect(first, second):
             self.assertGreater(length, 0)
 
-    def test_cuts_at_the_boundaries_of_both(self):
+    def test_cuts_at_the_boundaries_of_both(self) -> None:
         self.assertEqual(
             [(2, 1, 8), (1, 1, 9), (3, 2, 9)],
             list(intervals.intersect([(3, 1), (3, 2)], [(2, 8), (4, 9)])),
@@ -72,7 +77,9 @@ class IntersectTest(testtools.TestCase):
 
 class CoalesceTest(testtools.TestCase):
     @given(RUNS)
-    def test_joins_all_that_can_be_joined_and_nothing_else(self, runs):
+    def test_joins_all_that_can_be_joined_and_nothing_else(
+        self, runs: list[intervals.Run]
+    ) -> None:
         extents, offset = [], 0
         for length, flags in runs:
             extents.append(
@@ -86,7 +93,7 @@ class CoalesceTest(testtools.TestCase):
             spell_out(runs),
             spell_out((e.length, e.dirty + 2 * e.zero) for e in joined),
         )
-        for left, right in zip(joined, joined[1:], strict=False):
+        for left, right in itertools.pairwise(joined):
             self.assertEqual(left.end, right.offset)
             self.assertNotEqual(
                 (left.dirty, left.zero), (right.dirty, right.zero)
@@ -99,7 +106,9 @@ class SplitTest(testtools.TestCase):
         strategies.integers(0, 99),
         strategies.integers(1, 30),
     )
-    def test_covers_the_range_in_steps(self, offset, length, step):
+    def test_covers_the_range_in_steps(
+        self, offset: int, length: int, step: int
+    ) -> None:
         pieces = list(intervals.split(offset, length, step))
 
         covered = [n for at, size in pieces for n in range(at, at + size)]
