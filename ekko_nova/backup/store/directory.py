@@ -25,10 +25,11 @@ from collections.abc import Iterator
 import contextlib
 import errno
 import fcntl
-import heapq
+import io
 import os
 import pathlib
 import secrets
+import stat
 import sys
 import typing
 
@@ -36,6 +37,7 @@ from oslo_log import log as logging
 
 from ekko_nova.backup.store import base
 from ekko_nova.backup.store import naming
+from ekko_nova.backup.store import walk
 from ekko_nova import block
 from ekko_nova import exception
 
@@ -45,27 +47,18 @@ LOG = logging.getLogger(__name__)
 
 _INCOMPLETE: typing.Final = '+incomplete'
 
-#: Entries of one directory that ``list`` sorts at a time, about 20 MiB. One
-#: with more is read several times over rather than held in memory.
-_BATCH: typing.Final = 128 * 1024
-
 #: How often ``put`` makes a directory anew that a ``delete`` elsewhere found
 #: empty and removed.
 _DIRECTORY_RACES: typing.Final = 64
 
+_ABSENT: typing.Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR))
 _FULL: typing.Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 _DENIED: typing.Final = frozenset(
-    (
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.EXDEV,
-        errno.ENAMETOOLONG,
-    )
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ENAMETOOLONG)
 )
 
 
-def _sync(directory: str) -> None:
+def _sync(directory: pathlib.Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -74,17 +67,17 @@ def _sync(directory: str) -> None:
         os.close(descriptor)
 
 
-def _make_directory(path: str) -> None:
+def _make_directory(path: pathlib.Path) -> None:
     """Make a directory and all that it lies in, each durably."""
     try:
-        os.mkdir(path, 0o700)
+        path.mkdir(0o700)
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_directory(os.path.dirname(path))
+        _make_directory(path.parent)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-    _sync(os.path.dirname(path))
+            path.mkdir(0o700)
+    _sync(path.parent)
 
 
 def _write(descriptor: int, data: block.Buffer) -> None:
@@ -94,6 +87,32 @@ def _write(descriptor: int, data: block.Buffer) -> None:
         while written < len(rest):
             written += os.write(descriptor, rest[written:])
     os.fsync(descriptor)
+
+
+def _create(path: pathlib.Path) -> io.FileIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    return os.fdopen(os.open(path, flags, 0o600), 'wb', buffering=0)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether we got the lock, and the file still has a name."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _remove_abandoned(path: pathlib.Path) -> None:
+    """Remove an incomplete object unless somebody is writing it."""
+    try:
+        # NFS wants a file open for writing before it locks it exclusively.
+        with path.open('r+b', buffering=0) as file:
+            if _lock(file.fileno()):
+                path.unlink()
+                LOG.info('removed incomplete object %s', path)
+    except OSError as e:
+        LOG.debug('incomplete object %s stays: %s', path, e)
 
 
 class DirectoryStore(base.Store):
@@ -108,31 +127,31 @@ class DirectoryStore(base.Store):
         persistent=True, shared=True, max_object_size=sys.maxsize
     )
 
-    def __init__(self, path: str) -> None:
-        self._root = os.path.abspath(path)
-        self._incomplete = os.path.join(self._root, _INCOMPLETE)
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self._root = pathlib.Path(path).absolute()
+        self._incomplete = self._root / _INCOMPLETE
         with self._errors():
-            try:
+            with contextlib.suppress(NotADirectoryError):
                 _make_directory(self._root)
-            except NotADirectoryError as e:
-                raise self._not_a_directory() from e
-            if not os.path.isdir(self._root):
-                raise self._not_a_directory()
-        self._remove_abandoned()
-
-    def _not_a_directory(self) -> exception.InvalidOption:
-        return exception.InvalidOption(
-            'store', self.url, 'name a directory, or one that can be made'
-        )
+            if not self._root.is_dir():
+                raise exception.InvalidOption(
+                    'store', self.url, 'name a directory; this is none'
+                )
+            self._identity = self._root_identity()
+        # Who may only read can still list and restore.
+        with contextlib.suppress(OSError):
+            for abandoned in self._incomplete.iterdir():
+                _remove_abandoned(abandoned)
 
     @property
     def url(self) -> str:
-        return pathlib.Path(self._root).as_uri()
+        return self._root.as_uri()
 
     def put(
         self, name: str, data: block.Buffer, *, if_absent: bool = False
     ) -> None:
         target = self._path(name)
+        self._check_root()
         with self._errors(), self._incomplete_file(data) as incomplete:
             try:
                 self._give_name(incomplete, target, if_absent=if_absent)
@@ -140,13 +159,13 @@ class DirectoryStore(base.Store):
                 raise exception.ObjectExists(self.url, name) from e
             except (IsADirectoryError, NotADirectoryError) as e:
                 raise exception.InvalidName(
-                    'object', name, 'part of it is the name of another object'
+                    'object', name, 'an object cannot lie inside another'
                 ) from e
 
     def get(
         self, name: str, *, offset: int = 0, length: int | None = None
     ) -> bytes:
-        with self._errors(name), open(self._path(name), 'rb') as file:
+        with self._errors(name), self._path(name).open('rb') as file:
             rest = max(0, os.fstat(file.fileno()).st_size - offset)
             wanted = rest if length is None else min(length, rest)
             file.seek(offset)
@@ -160,49 +179,47 @@ class DirectoryStore(base.Store):
     def list(self, prefix: str = '') -> Iterator[base.ObjectStat]:
         naming.check_prefix(prefix)
         with self._errors():
-            for name in self._walk('', prefix):
-                # Deleted, meanwhile, is as good as not there.
+            for name in walk.walk(self._root, prefix):
+                # Deleted meanwhile is as good as not there.
                 with contextlib.suppress(FileNotFoundError):
-                    status = os.stat(os.path.join(self._root, name))
-                    yield base.ObjectStat(name, status.st_size, None)
-            self._check_root()
+                    size = (self._root / name).stat().st_size
+                    yield base.ObjectStat(name, size, None)
+        self._check_root()
 
     def stat(self, name: str) -> base.ObjectStat:
-        path = self._path(name)
         with self._errors(name):
-            if os.path.isdir(path):
-                raise exception.ObjectMissing(self.url, name)
-            return base.ObjectStat(name, os.stat(path).st_size, None)
+            status = self._path(name).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise exception.ObjectMissing(self.url, name)
+        return base.ObjectStat(name, status.st_size, None)
 
     def delete(self, name: str) -> None:
         path = self._path(name)
         with self._errors():
-            # An object inside what is an object itself, or the other way
-            # round, is not there.
+            # With a directory or a file in its place, it is not there either.
             with contextlib.suppress(
-                FileNotFoundError, NotADirectoryError, IsADirectoryError
+                FileNotFoundError, IsADirectoryError, NotADirectoryError
             ):
-                os.unlink(path)
-            # Not only after a removal: one that an earlier, failed call made
-            # must be durable as well.
-            self._sync_up(os.path.dirname(path))
-            self._remove_empty(os.path.dirname(path))
-            self._check_root()
+                path.unlink()
+            # Even if it was gone: a call that failed half-way may have
+            # removed it without making that durable.
+            self._sync_up(path.parent)
+            self._remove_empty(path.parent)
+        self._check_root()
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._root, naming.check(name))
+    def _path(self, name: str) -> pathlib.Path:
+        return self._root / naming.check(name)
 
     @contextlib.contextmanager
     def _errors(self, name: str | None = None) -> Iterator[None]:
         """Let no ``OSError`` through.
 
-        :param name: the object that must be there
+        :param name: the object that is missing if a file is
         """
         try:
             yield
         except OSError as e:
-            absent = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-            if name is not None and isinstance(e, absent):
+            if name is not None and e.errno in _ABSENT:
                 self._check_root()
                 raise exception.ObjectMissing(self.url, name) from e
             reason = e.strerror or str(e)
@@ -212,118 +229,75 @@ class DirectoryStore(base.Store):
                 raise exception.StoreDenied(self.url, reason) from e
             raise exception.StoreUnavailable(self.url, reason) from e
 
+    def _root_identity(self) -> tuple[int, int]:
+        status = self._root.stat()
+        return status.st_dev, status.st_ino
+
     def _check_root(self) -> None:
         """Tell a store without objects from one that was unmounted."""
-        if not os.path.isdir(self._root):
-            raise exception.StoreUnavailable(
-                self.url, 'the directory is not there any more'
-            )
+        with self._errors():
+            if self._root_identity() == self._identity:
+                return
+        raise exception.StoreUnavailable(
+            self.url, 'another directory has taken its place'
+        )
 
     @contextlib.contextmanager
-    def _incomplete_file(self, data: block.Buffer) -> Iterator[str]:
-        """A locked file that holds ``data``, removed unless renamed."""
+    def _incomplete_file(self, data: block.Buffer) -> Iterator[pathlib.Path]:
+        """A locked file with ``data`` in it, removed unless it is renamed."""
         _make_directory(self._incomplete)
         while True:
-            path = os.path.join(self._incomplete, secrets.token_hex(16))
-            descriptor = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
-            )
-            with os.fdopen(descriptor, 'wb', buffering=0):
+            path = self._incomplete / secrets.token_hex(16)
+            with _create(path) as file:
                 try:
-                    if not self._lock(descriptor):
+                    # Between its making and its locking, somebody may have
+                    # taken the file for abandoned.
+                    if not _lock(file.fileno()):
                         continue
-                    _write(descriptor, data)
+                    _write(file.fileno(), data)
                     yield path
                     return
                 finally:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)
-
-    @staticmethod
-    def _lock(descriptor: int) -> bool:
-        """Whether we got the lock before somebody took us for dead."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return os.fstat(descriptor).st_nlink > 0
-
-    def _remove_abandoned(self) -> None:
-        """Remove what processes that died left; readers may not be able to."""
-        try:
-            for name in os.listdir(self._incomplete):
-                path = os.path.join(self._incomplete, name)
-                # NFS demands a file open for writing for an exclusive lock.
-                with open(path, 'r+b', buffering=0) as file:
-                    if self._lock(file.fileno()):
-                        os.unlink(path)
-                        LOG.info('removed incomplete object %s', path)
-        except OSError as e:
-            LOG.debug('incomplete objects in %s stay: %s', self._root, e)
+                    path.unlink(missing_ok=True)
 
     def _give_name(
-        self, incomplete: str, target: str, *, if_absent: bool
+        self,
+        incomplete: pathlib.Path,
+        target: pathlib.Path,
+        *,
+        if_absent: bool,
     ) -> None:
-        publish = os.link if if_absent else os.rename
         for _ in range(_DIRECTORY_RACES):
-            _make_directory(os.path.dirname(target))
             try:
-                publish(incomplete, target)
+                _make_directory(target.parent)
+                if if_absent:
+                    target.hardlink_to(incomplete)
+                else:
+                    incomplete.rename(target)
             except FileNotFoundError:
                 self._check_root()
                 continue
-            self._sync_up(os.path.dirname(target))
+            self._sync_up(target.parent)
             return
         raise exception.StoreUnavailable(
-            self.url, f'the directory of {target} keeps being removed'
+            self.url, f'the directory of {target.name} keeps being removed'
         )
 
-    def _sync_up(self, directory: str) -> None:
-        """Make a directory's names durable, and those of all around it.
+    def _sync_up(self, directory: pathlib.Path) -> None:
+        """Make the names in a directory durable, and its own name too.
 
-        Whoever made the directory may not have come to sync its name yet.
+        Somebody else may have made it and not synced its name yet.
         """
         while True:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 _sync(directory)
             if directory == self._root:
                 return
-            directory = os.path.dirname(directory)
+            directory = directory.parent
 
-    def _remove_empty(self, directory: str) -> None:
-        # OSError: not empty, already gone, not ours to remove. All are well.
+    def _remove_empty(self, directory: pathlib.Path) -> None:
+        # Not empty, already gone, not ours to remove: each is well.
         with contextlib.suppress(OSError):
             while directory != self._root:
-                os.rmdir(directory)
-                directory = os.path.dirname(directory)
-
-    def _walk(self, directory: str, prefix: str) -> Iterator[str]:
-        """Names below ``directory``, which is '' or ends in '/'."""
-        for name in self._entries(directory, prefix):
-            if name.endswith('/'):
-                yield from self._walk(name, prefix)
-            else:
-                yield name
-
-    def _entries(self, directory: str, prefix: str) -> Iterator[str]:
-        """What is in ``directory`` and may lead to ``prefix``, ascending.
-
-        A directory sorts, and is named, with its '/', because that is where
-        the names below it sort: 'a-b' is before 'a/b', 'a0' after it.
-        """
-        last = ''
-        while True:
-            with (
-                contextlib.suppress(FileNotFoundError, NotADirectoryError),
-                os.scandir(os.path.join(self._root, directory)) as entries,
-            ):
-                batch = heapq.nsmallest(
-                    _BATCH,
-                    (
-                        name
-                        for name in self._named(directory, entries)
-                        if name > last
-                        and (name.startswith(prefix) or prefix.startswith(name))
-                    ),
-                )
-                ...
+                directory.rmdir()
+                directory = directory.parent

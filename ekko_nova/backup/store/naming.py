@@ -17,7 +17,7 @@ import typing
 
 from ekko_nova import exception
 
-__all__ = ('MAX_LENGTH', 'check', 'check_prefix')
+__all__ = ('MAX_LENGTH', 'check', 'check_prefix', 'is_valid')
 
 #: Swift allows 1024 bytes, of which a store may spend some on its prefix.
 MAX_LENGTH: typing.Final = 512
@@ -33,12 +33,17 @@ _RULE: typing.Final = (
 )
 
 
+def is_valid(name: str) -> bool:
+    """Whether an object may be called so."""
+    return len(name) <= MAX_LENGTH and _NAME.fullmatch(name) is not None
+
+
 def check(name: str) -> str:
     """Return ``name`` if an object may be called so.
 
     :raises exception.InvalidName: it may not
     """
-    if len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
+    if not is_valid(name):
         raise exception.InvalidName('object', name, _RULE)
     return name
 
