@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What all commands of ``ekko-manage`` have in common."""
+
+import argparse
+import sys
+import typing
+
+from cliff import command
+from oslo_config import cfg
+
+from ekko_nova.cmd import context
+from ekko_nova import exception
+
+__all__ = ('Command', 'StoreCommand')
+
+
+class Command(command.Command):
+    """Turns errors into one line on standard error and an exit status."""
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        try:
+            return super().run(parsed_args)
+        except exception.EkkoError as e:
+            if self.app.options.debug:
+                raise
+            return self._fail(str(e), e.exit_code)
+        except cfg.Error as e:
+            return self._fail(f'configuration: {e}', 3)
+        except KeyboardInterrupt:
+            return self._fail('interrupted, nothing was left behind', 130)
+
+    def _fail(self, message: str, status: int) -> int:
+        sys.stdout.flush()
+        print(f'ekko-manage: {message}', file=sys.stderr)
+        return status
+
+
+class StoreCommand(Command):
+    """A command that works on a store of backups."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--store',
+            metavar='URL',
+            help='where the backups are: file:///PATH, or '
+            'swift:///CONTAINER[/PREFIX] with credentials in the OS_* or '
+            'ST_* variables; default: [ekko] store of the configuration',
+        )
+        parser.add_argument(
+            '--key-file',
+            metavar='PATH',
+            help='file with the key-encryption key of encrypted backups; '
+            'default: [ekko] key_file of the configuration',
+        )
+        return parser
+
+    def open(self, parsed_args: argparse.Namespace) -> context.Context:
+        """The store and the settings that this run works with."""
+        return context.open_context(
+            self.app.options.config_file, vars(parsed_args)
+        )
+
+    def take_action(self, parsed_args: argparse.Namespace) -> typing.Any:
+        raise NotImplementedError

@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""``ekko-manage``: backups of files and libvirt domains, without a cloud.
+
+Exit status:
+
+====  =================================================================
+0     done
+1     an error of this program: please report it
+2     the command line is not understood
+3     the request cannot be honoured as it is: correct it
+4     try again later: a store or hypervisor did not answer, or another
+      process works on the same line of backups
+5     a chain is broken: take a full backup
+6     stored data is damaged or missing
+7     the machine or the store needs mending: space, permissions, drivers
+130   interrupted from the keyboard (143: by a TERM signal)
+====  =================================================================
+"""
+
+import signal
+import sys
+import types
+import typing
+
+from cliff import app
+from cliff import commandmanager
+import pbr.version
+
+__all__ = ('Manage', 'main')
+
+
+class Manage(app.App):
+    """The program around the commands."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description='Back up disks and libvirt domains into an object '
+            'store, incrementally, and restore them.',
+            version=pbr.version.VersionInfo('ekko-nova').version_string(),
+            command_manager=commandmanager.CommandManager('ekko_nova.manage'),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, typing.Any] | None = None,
+    ) -> typing.Any:
+        parser = super().build_option_parser(
+            description, version, argparse_kwargs
+        )
+        parser.add_argument(
+            '--config-file',
+            action='append',
+            default=[],
+            metavar='PATH',
+            help='oslo.config file with [ekko] and [ekko_swift] sections; '
+            'may be given more than once, later ones win. What the command '
+            'line says wins over all of them.',
+        )
+        return parser
+
+
+def _terminate(number: int, frame: types.FrameType | None) -> None:
+    # As Ctrl-C does: every context on the way out cleans up behind itself.
+    raise SystemExit(128 + number)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
+    return Manage().run(sys.argv[1:] if arguments is None else arguments)

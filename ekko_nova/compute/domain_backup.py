@@ -1,0 +1,259 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Back up the disks of a libvirt domain, running or shut off."""
+
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+
+from oslo_log import log as logging
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import chain
+from ekko_nova.backup import progress
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import transaction
+from ekko_nova.compute import file_backup
+from ekko_nova.compute import names
+from ekko_nova.compute import plan
+from ekko_nova import exception
+from ekko_nova.virt import checkpoint
+from ekko_nova.virt import decision
+from ekko_nova.virt import disk as disk_
+from ekko_nova.virt import domain as domains
+from ekko_nova.virt import job as jobs
+from ekko_nova.virt import offline
+from ekko_nova.virt import scratch
+
+__all__ = ('backup_domain',)
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A disk that is backed up, as it is, and what the rule says of it."""
+
+    disk: disk_.Disk
+    facts: decision.DiskFacts
+    verdict: decision.Decision
+
+
+def backup_domain(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    domain: domains.Domain,
+    *,
+    targets: Sequence[str] | None = None,
+    full: bool = False,
+    freeze: bool = False,
+    places: scratch.Places,
+    report: progress.Report = progress.silent,
+) -> records.Record:
+    """Take a backup of all disks, or some, as they are at one instant.
+
+    Each disk goes incremental if the rule allows it, and full otherwise.
+
+    :param targets: the disks to take, by target; all that are fit by default
+    :param full: read and store everything
+    :param freeze: freeze the guest's file systems at the instant
+    :raises exception.InvalidSource: there is no disk that can be backed up
+    :raises exception.InvalidOption: a target is not, or not fit
+    :raises exception.EkkoError: nothing of this backup is kept
+    """
+    jobs.recover(domain, places)
+    prune.collect(catalog, settings, domain.uuid)
+    fit, skipped = _choose(domain, targets)
+    facts = [(disk, checkpoint.disk_facts(domain, disk)) for disk in fit]
+    present = {bitmap.name for _, each in facts for bitmap in each.bitmaps}
+    line = catalog.survey(domain.uuid).records
+    parent = None if full else chain.parent_for(line, present)
+    chosen = [
+        _Chosen(disk, each, plan.decide(each, parent, requested=full))
+        for disk, each in facts
+    ]
+    backup = names.new_backup()
+    run = _run_active if domain.is_active() else _run_inactive
+    bitmap = checkpoint.bitmap_name(backup)
+    try:
+        chosen = _validated(domain, chosen)
+        planned = [_planned(domain, each, bitmap) for each in chosen]
+        with transaction.Transaction(
+            catalog,
+            settings,
+            server=domain.uuid,
+            backup=backup,
+            parent=parent,
+            disks=planned,
+            skipped=skipped,
+            report=report,
+        ) as job:
+            record = run(domain, chosen, planned, job, places, freeze, bitmap)
+    except BaseException:
+        checkpoint.forget(domain)
+        checkpoint.delete_bitmap(domain, bitmap, fit)
+        raise
+    for name in plan.outdated(sorted(present), line, bitmap):
+        checkpoint.delete_bitmap(domain, name, fit)
+    return record
+
+
+def _choose(
+    domain: domains.Domain, targets: Sequence[str] | None
+) -> tuple[list[disk_.Disk], list[records.Skipped]]:
+    fit = []
+    skipped = []
+    disks = domain.disks()
+    for disk in disks:
+        if targets and disk.target not in targets:
+            skipped.append(records.Skipped(disk.target, 'not asked for'))
+        elif disk.unfit:
+            skipped.append(records.Skipped(disk.target, disk.unfit))
+        else:
+            fit.append(disk)
+    found = [disk.target for disk in fit]
+    reasons = {each.name: each.reason for each in skipped}
+    for target in targets or ():
+        if target not in found:
+            raise exception.InvalidOption(
+                '--disk',
+                target,
+                reasons.get(target)
+                or 'the domain has: '
+                + ', '.join(disk.target for disk in disks),
+            )
+    if not fit:
+        raise exception.InvalidSource(
+            f'domain {domain.name}',
+            'none of its disks can be backed up',
+            '; '.join(f'{each.name}: {each.reason}' for each in skipped)
+            or 'it has none',
+        )
+    return fit, skipped
+
+
+def _validated(
+    domain: domains.Domain, chosen: list[_Chosen]
+) -> list[_Chosen]:
+    """Have libvirt accept the bitmaps to read by; full where it does not."""
+    if not domain.is_active():
+        return chosen
+    result = []
+    accepted: dict[str, list[str]] = {}
+    for each in chosen:
+        name = each.verdict.bitmap
+        if name is not None:
+            targets = [*accepted.get(name, ()), each.disk.target]
+            try:
+                checkpoint.forget(domain)
+                checkpoint.redefine(domain, name, targets)
+                accepted[name] = targets
+            except exception.HypervisorFailed as e:
+                LOG.warning(
+                    'taking a full, libvirt refuses the bitmap: '
+                    'domain=%s disk=%s bitmap=%s %s',
+                    domain.name,
+                    each.disk.target,
+                    name,
+                    e,
+                )
+                refused = decision.FullReason.BITMAP_REFUSED
+                each = dataclasses.replace(
+                    each, verdict=decision.Decision(None, refused)
+                )
+        result.append(each)
+    checkpoint.forget(domain)
+    for name, targets in accepted.items():
+        checkpoint.redefine(domain, name, targets)
+    return result
+
+
+def _planned(
+    domain: domains.Domain, chosen: _Chosen, bitmap: str
+) -> records.DiskRecord:
+    return plan.planned(
+        name=chosen.disk.target,
+        disk=chosen.facts,
+        set_id=names.set_of_disk(domain.uuid, chosen.disk.identity),
+        verdict=chosen.verdict,
+        bitmap=bitmap,
+    )
+
+
+def _run_active(
+    domain: domains.Domain,
+    chosen: Sequence[_Chosen],
+    planned: Sequence[records.DiskRecord],
+    job: transaction.Transaction,
+    places: scratch.Places,
+    freeze: bool,
+    bitmap: str,
+) -> records.Record:
+    """Read all disks through one job of QEMU's."""
+    plans = [
+        jobs.DiskPlan(
+            disk=each.disk,
+            since=each.verdict.bitmap,
+            track=each.facts.can_keep_bitmap,
+        )
+        for each in chosen
+    ]
+    taken = {each.disk.target for each in chosen}
+    others = [disk for disk in domain.disks() if disk.target not in taken]
+    with jobs.pull_job(
+        domain, plans, others, bitmap=bitmap, places=places, freeze=freeze
+    ) as pull:
+        for each, disk in zip(plans, planned, strict=True):
+            with pull.source(each) as source:
+                made = _made(domain.bitmaps(each.disk), disk)
+                job.write_disk(made, source)
+    return job.commit(pull.quiesced)
+
+
+def _run_inactive(
+    domain: domains.Domain,
+    chosen: Sequence[_Chosen],
+    planned: Sequence[records.DiskRecord],
+    job: transaction.Transaction,
+    places: scratch.Places,
+    freeze: bool,
+    bitmap: str,
+) -> records.Record:
+    """Read the disks one after the other; the domain cannot start."""
+    with contextlib.ExitStack() as stack:
+        for each, disk in zip(chosen, planned, strict=True):
+            made = stack.enter_context(
+                file_backup.new_bitmap(each.disk.path, each.disk.format, disk)
+            )
+            with offline.serve(
+                each.disk.path,
+                each.disk.format,
+                bitmap=each.verdict.bitmap,
+                socket_directory=str(places.sockets),
+                disk=each.disk.target,
+            ) as source:
+                job.write_disk(made, source)
+        return job.commit('shut off' if freeze else 'not requested')
+
+
+def _made(
+    bitmaps: Sequence[decision.BitmapFacts], disk: records.DiskRecord
+) -> records.DiskRecord:
+    """The disk with the granularity that QEMU gave its new bitmap."""
+    for bitmap in bitmaps:
+        if bitmap.name == disk.bitmap:
+            return dataclasses.replace(disk, granularity=bitmap.granularity)
+    return disk

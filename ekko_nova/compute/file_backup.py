@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Back up a disk that no running guest uses: a file or a block device."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import pathlib
+
+from oslo_log import log as logging
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import chain
+from ekko_nova.backup import naming
+from ekko_nova.backup import progress
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import transaction
+from ekko_nova.compute import names
+from ekko_nova.compute import plan
+from ekko_nova import exception
+from ekko_nova.virt import checkpoint
+from ekko_nova.virt import decision
+from ekko_nova.virt import image
+from ekko_nova.virt import offline
+
+__all__ = ('backup_file', 'new_bitmap', 'remove_bitmaps')
+
+LOG = logging.getLogger(__name__)
+
+#: What the one disk of such a backup is called.
+_DISK = 'disk'
+
+
+def backup_file(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    path: pathlib.Path,
+    *,
+    format: str | None = None,
+    set_name: str | None = None,
+    full: bool = False,
+    socket_directory: str,
+    report: progress.Report = progress.silent,
+) -> records.Record:
+    """Take a backup; incremental where the file has the parent's bitmap.
+
+    :param format: 'qcow2' or 'raw'; ``None`` to see for ourselves
+    :param set_name: of the line of backups; made of the path by default
+    :param full: read and store everything
+    :raises exception.InvalidSource: it is no disk, or a guest uses it
+    :raises exception.EkkoError: nothing of this backup is kept
+    """
+    path = path.absolute()
+    info = image.info(str(path), format)
+    line_name = set_name or names.for_file(path)
+    naming.check('set', line_name)
+    prune.collect(catalog, settings, line_name)
+    facts = decision.DiskFacts(
+        identity=line_name,
+        format=info.format,
+        compat=info.compat,
+        data_file=info.data_file,
+        size=info.size,
+        bitmaps=checkpoint.image_bitmaps(info),
+    )
+    present = [bitmap.name for bitmap in facts.bitmaps]
+    line = catalog.survey(line_name).records
+    parent = None if full else chain.parent_for(line, present)
+    verdict = plan.decide(facts, parent, requested=full)
+    backup = names.new_backup()
+    disk = plan.planned(
+        name=_DISK,
+        disk=facts,
+        set_id=line_name,
+        verdict=verdict,
+        bitmap=checkpoint.bitmap_name(backup),
+    )
+    with contextlib.ExitStack() as stack:
+        job = stack.enter_context(
+            transaction.Transaction(
+                catalog,
+                settings,
+                server=line_name,
+                backup=backup,
+                parent=parent,
+                disks=[disk],
+                report=report,
+            )
+        )
+        disk = stack.enter_context(new_bitmap(str(path), info.format, disk))
+        with offline.serve(
+            str(path),
+            info.format,
+            bitmap=verdict.bitmap,
+            socket_directory=socket_directory,
+            disk=str(path),
+        ) as source:
+            job.write_disk(disk, source)
+        record = job.commit()
+    remove_bitmaps(
+        str(path),
+        plan.outdated(present, line, checkpoint.bitmap_name(backup)),
+    )
+    return record
+
+
+@contextlib.contextmanager
+def new_bitmap(
+    path: str, format: str, disk: records.DiskRecord
+) -> Iterator[records.DiskRecord]:
+    """Begin a bitmap that lasts only if the context is left without error.
+
+    Yields the disk with the granularity the bitmap got.
+    """
+    if disk.bitmap is None:
+        yield disk
+        return
+    image.add_bitmap(path, disk.bitmap)
+    try:
+        [made] = [
+            bitmap
+            for bitmap in image.info(path, format).bitmaps
+            if bitmap.name == disk.bitmap
+        ]
+        yield dataclasses.replace(disk, granularity=made.granularity)
+    except BaseException:
+        remove_bitmaps(path, [disk.bitmap])
+        raise
+
+
+def remove_bitmaps(path: str, bitmaps: Iterable[str]) -> None:
+    """Remove bitmaps; one that stays costs some memory, and no data."""
+    for bitmap in bitmaps:
+        try:
+            image.remove_bitmap(path, bitmap)
+        except exception.EkkoError as e:
+            LOG.warning(
+                'bitmap stays behind: disk=%s bitmap=%s %s', path, bitmap, e
+            )

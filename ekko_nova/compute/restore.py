@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Restore a disk of a backup to a file or a block device of this host."""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+import stat
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import opened
+from ekko_nova.backup import progress
+from ekko_nova.backup import reader
+from ekko_nova.backup import record as records
+from ekko_nova.backup import settings as settings_
+from ekko_nova import block
+from ekko_nova import exception
+from ekko_nova.virt import offline
+
+__all__ = ('restore_disk', 'select_disk')
+
+
+def select_disk(
+    record: records.Record, name: str | None
+) -> records.DiskRecord:
+    """The disk of this name, or the only one there is.
+
+    :raises exception.InvalidOption: there is no such disk, or a choice
+    """
+    names = ', '.join(disk.name for disk in record.disks)
+    if name is None and len(record.disks) == 1:
+        return record.disks[0]
+    for disk in record.disks:
+        if disk.name == name:
+            return disk
+    raise exception.InvalidOption(
+        'disk', name or 'left out', f'name one of: {names}'
+    )
+
+
+def restore_disk(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    backup: str,
+    *,
+    output: pathlib.Path,
+    name: str | None = None,
+    format: str = 'raw',
+    socket_directory: str,
+    report: progress.Report = progress.silent,
+) -> int:
+    """Write a disk, every byte verified; returns the bytes that were data.
+
+    A file appears under its name when it is complete, and never replaces
+    another. A block device is written in place.
+
+    :param name: of the disk; may be left out if the backup has only one
+    :param format: 'raw' or 'qcow2'
+    :raises exception.BackupNotFound: there is no backup of this id
+    :raises exception.IllegalState: it is not available
+    :raises exception.TargetExists: there is a file of this name
+    :raises exception.TargetFailed: it cannot be written
+    :raises exception.DataDamaged: a stored byte is not what it was
+    """
+    record = catalog.get(backup)
+    if record.status is not records.Status.AVAILABLE:
+        raise exception.IllegalState(backup, record.status, 'be restored')
+    disk = select_disk(record, name)
+    with contextlib.ExitStack() as stack:
+        it = stack.enter_context(
+            opened.open_disk(catalog.store, settings, record, disk)
+        )
+        target = stack.enter_context(
+            _target(output, format, disk.size, socket_directory)
+        )
+        return reader.restore(
+            it.manifest, it.fetcher, target, settings.workers, report
+        )
+
+
+@contextlib.contextmanager
+def _target(
+    output: pathlib.Path, format: str, size: int, socket_directory: str
+) -> Iterator[block.BlockTarget]:
+    if _is_block_device(output):
+        if format != 'raw':
+            raise exception.InvalidOption(
+                'format', format, 'a block device takes raw only'
+            )
+        with offline.create_target(
+            str(output), format, size, socket_directory
+        ) as target:
+            yield target
+        return
+    if os.path.lexists(output):
+        raise exception.TargetExists(str(output))
+    partial = output.with_name(f'.{output.name}.{os.getpid()}.partial')
+    with offline.create_target(
+        str(partial), format, size, socket_directory
+    ) as target:
+        yield target
+    try:
+        # A link, unlike a rename, never replaces what came meanwhile.
+        os.link(partial, output)
+    except FileExistsError as e:
+        raise exception.TargetExists(str(output)) from e
+    except OSError as e:
+        raise exception.TargetFailed(str(output), str(e.strerror)) from e
+    finally:
+        partial.unlink()
+
+
+def _is_block_device(path: pathlib.Path) -> bool:
+    try:
+        return stat.S_ISBLK(path.stat().st_mode)
+    except OSError:
+        return False

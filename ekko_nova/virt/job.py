@@ -1,0 +1,239 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One pull-mode backup job over the chosen disks of a running domain.
+
+QEMU begins it for all disks in one transaction, so all of them are read as
+they were at one instant, whatever the guest writes meanwhile. It serves them
+over NBD on a unix socket in a directory of the job's own; TCP has no
+authentication and is never used.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import pathlib
+import time
+import typing
+from xml.sax import saxutils
+
+from defusedxml import ElementTree
+from oslo_log import log as logging
+
+from ekko_nova.virt import checkpoint
+from ekko_nova.virt import disk as disk_
+from ekko_nova.virt import domain as domains
+from ekko_nova.virt import nbd
+from ekko_nova.virt import quiesce
+from ekko_nova.virt import scratch
+from ekko_nova import exception
+
+__all__ = ('DiskPlan', 'PullJob', 'pull_job', 'recover')
+
+LOG = logging.getLogger(__name__)
+
+#: The name under which the job serves a disk's bitmap, the same for all.
+_BITMAP: typing.Final = 'changes'
+_END_SECONDS: typing.Final = 60.0
+_POLL_SECONDS: typing.Final = 0.05
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """How a disk is read.
+
+    :ivar since: the bitmap to read by; ``None`` for all of the disk
+    :ivar track: begin the new bitmap on it
+    """
+
+    disk: disk_.Disk
+    since: str | None
+    track: bool
+
+
+class PullJob:
+    """A job that runs; what it serves is the instant it began."""
+
+    def __init__(
+        self,
+        domain: domains.Domain,
+        socket: str,
+        check_scratch: typing.Callable[[], None],
+        connections: int,
+        quiesced: bool | str,
+    ) -> None:
+        self._domain = domain
+        self._socket = socket
+        self._check_scratch = check_scratch
+        self._connections = connections
+        #: True, or why the guest's file systems were not frozen.
+        self.quiesced = quiesced
+
+    def source(self, plan: DiskPlan) -> nbd.NbdSource:
+        """A disk of the job; connected in the context of what it returns."""
+        return nbd.NbdSource(
+            self._socket,
+            plan.disk.target,
+            disk=plan.disk.target,
+            bitmap=_BITMAP if plan.since else None,
+            connections=self._connections,
+            liveness=lambda: self.check(plan.disk.target),
+        )
+
+    def check(self, disk: str) -> None:
+        """Confirm that it is this job, still, that serves the disk.
+
+        A job that somebody else ended looks like one that was done
+        (libvirt 9.0 reports success for both), so nothing but its presence
+        after the last read counts.
+
+        :raises exception.ScratchFull: it was ended for want of space
+        :raises exception.SourceLost: it is not there any more
+        """
+        self._check_scratch()
+        if _socket_of(self._domain.backup_xml()) != self._socket:
+            raise exception.SourceLost(disk, 'the backup job is gone')
+
+
+@contextlib.contextmanager
+def pull_job(
+    domain: domains.Domain,
+    plans: Sequence[DiskPlan],
+    others: Sequence[disk_.Disk],
+    *,
+    bitmap: str,
+    places: scratch.Places,
+    freeze: bool = False,
+    connections: int = 4,
+) -> Iterator[PullJob]:
+    """Begin a job over the planned disks; it has ended when this returns.
+
+    The checkpoints that ``plans`` read by must be known to libvirt
+    (:func:`.checkpoint.redefine`); afterwards libvirt knows none of ours.
+
+    :param others: all other disks of the domain
+    :param bitmap: name of the bitmap that records changes from now on
+    :raises exception.HypervisorFailed: libvirt or QEMU refused
+    :raises exception.ScratchFull: there is no room to begin
+    """
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(
+            scratch.job_directory(places, domain.owner())
+        )
+        xml = _job_xml(plans, others, directory)
+        tracked = [plan.disk.target for plan in plans if plan.track]
+        untracked = [plan.disk.target for plan in plans if not plan.track]
+        untracked += [disk.target for disk in others]
+        new = checkpoint.xml(bitmap, tracked, untracked) if tracked else None
+        with quiesce.frozen(domain, wanted=freeze) as quiesced:
+            stack.callback(_end, domain, directory.socket)
+            domain.begin_backup(xml, new)
+        # Nothing needs them any more, and a crash from here on must leave
+        # none: see checkpoint.py.
+        checkpoint.forget(domain)
+        check_scratch = stack.enter_context(
+            scratch.watched(
+                places,
+                directory,
+                lambda: _end(domain, directory.socket),
+            )
+        )
+        yield PullJob(
+            domain, directory.socket, check_scratch, connections, quiesced
+        )
+
+
+def recover(domain: domains.Domain, places: scratch.Places) -> None:
+    """End a job that a process of ours left, and forget our checkpoints.
+
+    :raises exception.InProgress: somebody else's backup runs
+    """
+    if not domain.is_active():
+        checkpoint.forget(domain)
+        return
+    socket = _socket_of(domain.backup_xml())
+    if socket is not None:
+        left = pathlib.Path(socket).parent
+        if left.parent != places.sockets or not left.name.startswith(
+            checkpoint.PREFIX
+        ):
+            raise exception.InProgress(
+                domain.name, socket, 'a backup job of another program at'
+            )
+        LOG.warning('ending a job left behind: domain=%s', domain.name)
+        _end(domain, socket)
+        scratch.remove(places, left.name)
+    checkpoint.forget(domain)
+
+
+def _end(domain: domains.Domain, socket: str) -> None:
+    """End our job, if it is there, and wait until it is gone."""
+    deadline = time.monotonic() + _END_SECONDS
+    asked = False
+    while _socket_of(domain.backup_xml()) == socket:
+        if not asked:
+            with contextlib.suppress(exception.HypervisorFailed):
+                domain.abort_job()
+                asked = True
+        if time.monotonic() > deadline:
+            LOG.error('backup job does not end: domain=%s', domain.name)
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _socket_of(xml: str | None) -> str | None:
+    """The socket in a ``<domainbackup>``; ``''`` if it has none."""
+    if xml is None:
+        return None
+    server = ElementTree.fromstring(xml).find('server')
+    return '' if server is None else server.get('socket', '')
+
+
+def _job_xml(
+    plans: Sequence[DiskPlan],
+    others: Sequence[disk_.Disk],
+    directory: scratch.JobDirectory,
+) -> str:
+    """All disks, each told whether it takes part.
+
+    A disk that is left out would be backed up in full by default, a CD-ROM
+    included.
+    """
+    lines = [_disk_xml(plan, directory) for plan in plans]
+    lines += [
+        f'<disk name={saxutils.quoteattr(disk.target)} backup="no"/>'
+        for disk in others
+    ]
+    socket = saxutils.quoteattr(directory.socket)
+    return (
+        f'<domainbackup mode="pull"><server transport="unix" socket={socket}/>'
+        f'<disks>{"".join(lines)}</disks></domainbackup>'
+    )
+
+
+def _disk_xml(plan: DiskPlan, directory: scratch.JobDirectory) -> str:
+    target = saxutils.quoteattr(plan.disk.target)
+    mode = 'backupmode="full"'
+    if plan.since:
+        since = saxutils.quoteattr(plan.since)
+        mode = (
+            f'backupmode="incremental" incremental={since} '
+            f'exportbitmap="{_BITMAP}"'
+        )
+    file = saxutils.quoteattr(directory.scratch_file(plan.disk.target))
+    return (
+        f'<disk name={target} backup="yes" type="file" {mode} '
+        f'exportname={target}><driver type="qcow2"/>'
+        f'<scratch file={file}/></disk>'
+    )
