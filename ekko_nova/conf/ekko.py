@@ -1,0 +1,274 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The section ``[ekko]``: how backups are taken and restored."""
+
+import typing
+
+from oslo_config import cfg
+
+__all__ = ('list_opts', 'register_opts')
+
+_STORE: typing.Final = (
+    cfg.StrOpt(
+        'store',
+        metavar='URL',
+        sample_default='swift:///ekko',
+        help="""
+Where backups are kept: ``file:///PATH`` for a directory, or
+``swift:///CONTAINER-PREFIX`` for Swift, which takes its credentials from the
+section ``[ekko_swift]``.
+
+No default: a command that is not given ``--store`` either refuses to run.
+Changing it moves nothing; backups taken before stay where they are, and the
+next backup of every disk is full.
+""",
+    ),
+    cfg.StrOpt(
+        'manifest_driver',
+        default='sqlite',
+        help="""
+Format of new manifests: ``sqlite``, ``osdk`` (binary, more compact), or any
+driver installed under ``ekko_nova.backup.manifest``.
+
+Manifests that exist are read by the driver that wrote them, whatever this
+says.
+""",
+    ),
+    cfg.IntOpt(
+        'segment_size_mib',
+        default=4,
+        choices=[1, 2, 4, 8, 16, 32, 64],
+        help="""
+Size of the segments a disk is cut into, in MiB.
+
+It bounds the size of an object, and memory grows in proportion. A block, the
+smallest change that is stored, is a 64th of it. A backup set keeps the size
+it began with.
+""",
+    ),
+)
+
+_CODECS: typing.Final = (
+    cfg.StrOpt(
+        'compression',
+        default='zstd',
+        help="""
+How new data is compressed: ``none``, ``zlib``, ``lzma``, ``zstd``, or any
+driver installed under ``ekko_nova.backup.compression``.
+
+``zstd`` is the quickest, ``lzma`` the smallest and by far the slowest.
+""",
+    ),
+    cfg.IntOpt(
+        'compression_level',
+        help="""
+How hard to compress, on the scale of the compression driver: 1 to 9 for
+``zlib``, 0 to 9 for ``lzma``, 1 to 22 for ``zstd``. ``none`` takes no level.
+
+A higher level stores less and needs more time and memory. Without one the
+driver uses its own default.
+""",
+    ),
+    cfg.StrOpt(
+        'encryption',
+        default='none',
+        help="""
+How new data is encrypted: ``none``, ``aes-gcm``, or any driver installed
+under ``ekko_nova.backup.encryption``.
+
+All but ``none`` need ``key_file``. Turning it on or off makes the next backup
+of every disk full.
+""",
+    ),
+    cfg.StrOpt(
+        'key_provider',
+        default='file',
+        help="""
+What wraps the data keys of backup sets: ``file``, or any driver installed
+under ``ekko_nova.backup.key_provider``.
+""",
+    ),
+    cfg.StrOpt(
+        'key_file',
+        metavar='PATH',
+        help="""
+Where the key provider finds its keys. For ``file`` it is a file of keys of 64
+hexadecimal digits, one on each line, the one in use first, that only its
+owner may read.
+
+Backups encrypted under a key that is lost cannot be restored by anybody: keep
+a copy of this file elsewhere, but not in the store.
+""",
+    ),
+)
+
+_PIPELINE: typing.Final = (
+    cfg.IntOpt(
+        'workers',
+        default=3,
+        min=1,
+        max=64,
+        help="""
+Threads that read, hash, compress and encrypt in one backup, or decrypt and
+decompress in one restore.
+
+More are quicker until the processors or the disk are busy. A backup holds
+about (2 x ``workers`` + 2 x ``puts`` + 2) segments in memory, a restore
+(3 x ``workers`` + ``cached_bundles``).
+""",
+    ),
+    cfg.IntOpt(
+        'puts',
+        default=4,
+        min=1,
+        max=64,
+        help="""
+Objects that one backup sends to the store at the same time.
+
+More are quicker on a store that is far away; each holds up to two segments in
+memory.
+""",
+    ),
+    cfg.IntOpt(
+        'cached_bundles',
+        default=12,
+        min=1,
+        max=256,
+        help="""
+Objects of several small pieces that a restore keeps in memory, each up to a
+segment in size.
+
+Too few make a restore of a long line of incremental backups fetch the same
+object more than once.
+""",
+    ),
+    cfg.IntOpt(
+        'connections',
+        default=4,
+        min=1,
+        max=16,
+        help="""
+Connections to QEMU over which one disk is read; each carries one request at a
+time, of at most a segment.
+
+More than four seldom help. QEMU's own use of memory grows with each.
+""",
+    ),
+)
+
+_SAFETY: typing.Final = (
+    cfg.IntOpt(
+        'audit_segments',
+        default=8,
+        min=0,
+        max=65536,
+        help="""
+Segments of each disk that an incremental backup reads although QEMU reports
+them unchanged, chosen at random, to compare them with the parent backup.
+
+A difference means that something wrote to the disk behind QEMU's back; the
+disk is then backed up in full and the record says so. Each segment costs a
+read of ``segment_size_mib``. 0 turns off this only defence.
+""",
+    ),
+    cfg.IntOpt(
+        'heartbeat_interval',
+        default=30,
+        min=1,
+        max=3600,
+        help="""
+Seconds between the signs of life that a running backup writes to the store.
+Each is one small object.
+""",
+    ),
+    cfg.IntOpt(
+        'stale_after',
+        default=600,
+        min=10,
+        max=86400,
+        help="""
+Seconds without a sign of life after which a backup by a process on another
+host is taken for dead and its objects are removed.
+
+It must be several times ``heartbeat_interval`` and longer than the store is
+ever unreachable; otherwise a backup that is still running loses its objects
+and fails.
+""",
+    ),
+)
+
+_PLACES: typing.Final = (
+    cfg.StrOpt(
+        'socket_directory',
+        metavar='PATH',
+        default='/run/ekko',
+        help="""
+Directory for the sockets over which QEMU serves a disk. QEMU creates them, as
+its own user, and this process connects to them, so both must have access: for
+example a directory of owner ``libvirt-qemu``, group ``nova`` and mode 2770.
+
+Anybody who can connect can read the disk. A path may have at most 70
+characters, because the path of a socket has at most 107.
+""",
+    ),
+    cfg.StrOpt(
+        'scratch_directory',
+        metavar='PATH',
+        default='/var/lib/ekko/scratch',
+        help="""
+Directory where QEMU keeps, for as long as a backup of a running guest lasts,
+the old content of blocks that the guest overwrites. QEMU writes it as its own
+user.
+
+It should not be on the disk that holds the guests.
+""",
+    ),
+    cfg.IntOpt(
+        'scratch_limit_mib',
+        default=10240,
+        min=16,
+        help="""
+Largest scratch space of one disk, in MiB.
+
+A backup is refused unless that much, or the size of the disk if it is less,
+is free in ``scratch_directory``; it is given up when the guest overwrites
+more, because a write of the guest fails if its scratch space is full.
+""",
+    ),
+    cfg.StrOpt(
+        'temporary_directory',
+        metavar='PATH',
+        help="""
+Directory for manifests while they are written or read: up to 400 MiB for each
+64 TiB of disk. Without one the system's choice is used (``TMPDIR``, ``/tmp``).
+""",
+    ),
+)
+
+_OPTS: typing.Final = (*_STORE, *_CODECS, *_PIPELINE, *_SAFETY, *_PLACES)
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of this section known to ``conf``."""
+    group, opts = list_opts()
+    conf.register_group(group)
+    conf.register_opts(opts, group=group)
+
+
+def list_opts() -> tuple[cfg.OptGroup, list[cfg.Opt]]:
+    """The section and its options."""
+    # A group remembers what is registered in it, so each caller gets its own.
+    group = cfg.OptGroup(
+        'ekko', title='Backups', help='How backups are taken and restored.'
+    )
+    return group, list(_OPTS)

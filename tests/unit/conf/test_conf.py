@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import dataclasses
+import pathlib
+import typing
+
+import fixtures
+from keystoneauth1 import loading as ks_loading
+from oslo_config import cfg
+from oslo_config import types
+from oslo_utils import units
+from testtools import matchers
+
+from ekko_nova.backup import settings
+from ekko_nova import conf
+from ekko_nova.conf import opts
+from tests import base
+
+
+class ConfTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.conf = cfg.ConfigOpts()
+        conf.register_opts(self.conf)
+
+    def configure(self, text: str) -> None:
+        path = self.useFixture(fixtures.TempDir()).join('ekko.conf')
+        pathlib.Path(path).write_text(text, encoding='utf-8')
+        self.conf(['--config-file', path], project='ekko')
+
+    def test_the_sections_are_listed_with_all_that_is_registered(self) -> None:
+        self.configure('')
+        listed = {
+            group.name: {opt.dest for opt in section}
+            for group, section in opts.list_opts()
+        }
+        self.assertEqual({'ekko', 'ekko_swift'}, set(listed))
+        for name, names in listed.items():
+            self.assertLessEqual(set(self.conf[name]), names)
+
+    def test_each_name_is_listed_once(self) -> None:
+        for _, section in opts.list_opts():
+            names = [opt.dest for opt in section]
+            self.assertCountEqual(set(names), names)
+
+    def test_every_option_of_ours_has_a_long_help(self) -> None:
+        for opt in opts.list_opts()[0][1]:
+            with self.subTest(option=opt.name):
+                self.assertThat(opt.help or '', matchers.EndsWith('.\n'))
+
+    def test_numbers_have_limits(self) -> None:
+        free = {'compression_level'}  # the driver knows its own
+        for opt in opts.list_opts()[0][1]:
+            if isinstance(opt, cfg.IntOpt) and opt.dest not in free:
+                with self.subTest(option=opt.name):
+                    kind = typing.cast(types.Integer, opt.type)
+                    self.assertTrue(kind.choices or kind.min is not None)
+
+    def test_the_engine_has_the_same_defaults(self) -> None:
+        self.configure('')
+        section = self.conf.ekko
+        elsewhere = {'segment_size', 'manifest', 'heartbeat', 'key_provider'}
+        engine = dataclasses.asdict(settings.Settings())
+        for name in engine.keys() - elsewhere:
+            with self.subTest(option=name):
+                self.assertEqual(engine[name], section[name])
+        self.assertEqual(
+            engine['segment_size'], section.segment_size_mib * units.Mi
+        )
+        self.assertEqual(engine['manifest'], section.manifest_driver)
+        self.assertEqual(engine['heartbeat'], section.heartbeat_interval)
+
+    def test_bad_values_are_refused(self) -> None:
+        for line in (
+            'segment_size_mib = 3',
+            'segment_size_mib = 128',
+            'workers = 0',
+            'puts = many',
+            'stale_after = 1',
+        ):
+            with self.subTest(line=line):
+                self.configure(f'[ekko]\n{line}\n')
+                name = line.split()[0]
+                self.assertRaises(
+                    cfg.ConfigFileValueError, getattr, self.conf.ekko, name
+                )
+
+    def test_two_configurations_share_nothing(self) -> None:
+        self.configure(
+            '[ekko_swift]\n'
+            'auth_type = v1password\n'
+            'auth_url = http://localhost/\n'
+            'username = test:tester\n'
+            'password = testing\n'
+        )
+        ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
+        other = cfg.ConfigOpts()
+        conf.register_opts(other)
+        other([], project='ekko', default_config_files=[])
+        self.assertNotIn('auth_url', other.ekko_swift)
+
+    def test_swift_by_the_v1_protocol(self) -> None:
+        self.configure(
+            '[ekko_swift]\n'
+            'auth_type = v1password\n'
+            'auth_url = http://localhost:8080/auth/v1.0\n'
+            'username = test:tester\n'
+            'password = testing\n'
+        )
+        auth = ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
+        session = ks_loading.load_session_from_conf_options(
+            self.conf, 'ekko_swift', auth=auth
+        )
+        self.assertThat(
+            auth,
+            matchers.MatchesStructure.byEquality(
+                auth_url='http://localhost:8080/auth/v1.0', user='test:tester'
+            ),
+        )
+        self.assertEqual(60, session.timeout)
+
+    def test_swift_by_keystone(self) -> None:
+        self.configure(
+            '[ekko_swift]\n'
+            'auth_type = password\n'
+            'auth_url = http://localhost/identity\n'
+            'username = ekko\n'
+            'password = secret\n'
+            'project_name = service\n'
+            'user_domain_id = default\n'
+            'project_domain_id = default\n'
+        )
+        auth = ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
+        self.assertThat(
+            auth,
+            matchers.MatchesStructure.byEquality(
+                auth_url='http://localhost/identity'
+            ),
+        )
