@@ -31,7 +31,8 @@ class Disk:
     :ivar source: path of the file or device
     :ivar format: of the image: qcow2, raw …
     :ivar device: disk, cdrom, floppy or lun
-    :ivar alias: libvirt's name of the device; running domains only
+    :ivar index: what libvirt calls the source in the names of QEMU's block
+        nodes; running domains only
     """
 
     target: str
@@ -41,7 +42,7 @@ class Disk:
     device: str
     readonly: bool
     serial: str | None
-    alias: str | None
+    index: int | None
 
     @property
     def identity(self) -> str:
@@ -79,9 +80,9 @@ def parse(xml: str) -> tuple[Disk, ...]:
         <domain> … <devices>
           <disk type='file' device='disk'>
             <driver name='qemu' type='qcow2'/>
-            <source file='/images/a.qcow2'/>
+            <source file='/images/a.qcow2' index='1'/>
             <target dev='vda' bus='virtio'/>
-            <serial>…</serial> <readonly/> <alias name='virtio-disk0'/>
+            <serial>…</serial> <readonly/>
           </disk>
 
     becomes ``Disk('vda', 'file', '/images/a.qcow2', 'qcow2', …)``.
@@ -93,6 +94,7 @@ def parse(xml: str) -> tuple[Disk, ...]:
 def _disk(element: typing.Any) -> Disk:
     kind = element.get('type', 'file')
     attribute = {'file': 'file', 'block': 'dev'}.get(kind, 'name')
+    index = _attribute(element, 'source', 'index')
     return Disk(
         target=_attribute(element, 'target', 'dev') or '',
         kind=kind,
@@ -101,7 +103,7 @@ def _disk(element: typing.Any) -> Disk:
         device=element.get('device', 'disk'),
         readonly=element.find('readonly') is not None,
         serial=element.findtext('serial'),
-        alias=_attribute(element, 'alias', 'name'),
+        index=None if index is None else int(index),
     )
 
 

@@ -24,10 +24,10 @@ listAllCheckpoints, delete      forget one, or delete it with its bitmap
 backupBegin, backupGetXMLDesc   begin a pull job; see whose job it is
 jobStats, abortJob              see whether it is there; end it
 fsFreeze, fsThaw                through the guest agent
-qemuMonitorCommand              ``query-block`` only: the state of bitmaps,
-                                which libvirt tells in no other way. It
-                                changes nothing; libvirt 9.0 logs the domain
-                                as tainted (custom-monitor) the first time
+qemuMonitorCommand              ``query-named-block-nodes`` only: the state
+                                of bitmaps, which libvirt tells in no other
+                                way. It changes nothing; libvirt 9.0 logs the
+                                domain as tainted (custom-monitor), once
 ==============================  ==============================================
 """
 
@@ -155,11 +155,12 @@ class Domain:
     ) -> tuple[decision.BitmapFacts, ...]:
         """The dirty bitmaps of a disk of a running domain.
 
-        Disks are found by their alias, which is part of QEMU's device path:
-        file names may be written in more than one way.
+        QEMU's block node of a disk is found by its name: a file's path may be
+        written in more than one way, and a job puts other nodes above it.
         """
-        for found in self._query('query-block'):
-            if disk.alias not in found.get('qdev', '').split('/'):
+        name = f'libvirt-{disk.index}-format'
+        for found in self._query('query-named-block-nodes'):
+            if found['node-name'] != name:
                 continue
             return tuple(
                 decision.BitmapFacts(
@@ -169,9 +170,7 @@ class Domain:
                     persistent=bitmap['persistent'],
                     inconsistent=bitmap.get('inconsistent', False),
                 )
-                for bitmap in found.get('inserted', {}).get(
-                    'dirty-bitmaps', ()
-                )
+                for bitmap in found.get('dirty-bitmaps', ())
                 if 'name' in bitmap
             )
         return ()
@@ -253,7 +252,7 @@ class Domain:
             return str(self._domain.XMLDesc())
 
     def _query(self, command: str) -> list[dict[str, typing.Any]]:
-        text = json.dumps({'execute': command})
+        text = json.dumps({'execute': command, 'arguments': {'flat': True}})
         with _calling(f'asking the QEMU of {self.name}'):
             reply = libvirt_qemu.qemuMonitorCommand(self._domain, text, 0)
         result: list[dict[str, typing.Any]] = json.loads(reply)['return']
