@@ -26,6 +26,7 @@ import contextlib
 import dataclasses
 import os
 import socket as sockets
+import struct
 import threading
 import time
 import typing
@@ -169,6 +170,11 @@ class Export:
         while True:
             socket = sockets.socket(sockets.AF_UNIX)
             try:
+                # connect(2) waits while the server's backlog is full; as
+                # long as this says, where settimeout() would not wait.
+                socket.setsockopt(
+                    sockets.SOL_SOCKET, sockets.SO_SNDTIMEO, _timeval()
+                )
                 socket.connect(self._path)
                 return socket
             except (FileNotFoundError, ConnectionRefusedError):
@@ -212,8 +218,11 @@ class Export:
 
     def check(self) -> None:
         """Read through every connection, once it has nothing else to do."""
+        connections = tuple(self._all)
+        if not connections:
+            raise self._failure('the connection was closed')
         with self._translated():
-            for connection in tuple(self._all):
+            for connection in connections:
                 handle = connection.handle
                 handle.pread(min(handle.get_size(), 4 * units.Ki), 0)
 
@@ -237,6 +246,11 @@ class Export:
             raise self._failure(error.string) from error
         except OSError as error:
             raise self._failure(error.strerror or str(error)) from error
+
+
+def _timeval() -> bytes:
+    seconds, fraction = divmod(CONNECT_SECONDS, 1)
+    return struct.pack('ll', int(seconds), int(fraction * units.M))
 
 
 class NbdSource:

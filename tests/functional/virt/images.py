@@ -101,6 +101,14 @@ class ImageTestCase(testtools.TestCase):
         finally:
             os.unlink(copy)
 
+    def assert_same(self, expected: block.Buffer, actual: bytes) -> None:
+        """Without printing megabytes where they differ."""
+        self.assertEqual(len(expected), len(actual))
+        if expected != actual:
+            pairs = enumerate(zip(expected, actual, strict=True))
+            place = next(n for n, (left, right) in pairs if left != right)
+            self.fail(f'differs from byte {place} on')
+
     def assert_cover(self, extents: list[block.Extent], size: int) -> None:
         end = 0
         for extent in extents:
@@ -125,4 +133,4 @@ class ImageTestCase(testtools.TestCase):
         for extent in extents:
             if not extent.dirty:
                 place = slice(extent.offset, extent.end)
-                self.assertEqual(before[place], after[place])
+                self.assert_same(before[place], after[place])

@@ -55,7 +55,7 @@ class FileTest(images.ImageTestCase):
         expected[8 * MI :] = data[1:513]
         expected[MI : 2 * MI] = bytes(MI)
         expected[2 * MI + 1024 : 2 * MI + 1536] = bytes(512)
-        self.assertEqual(expected, self.read())
+        self.assert_same(expected, self.read())
 
     def test_eight_threads(self) -> None:
         with (
@@ -64,7 +64,7 @@ class FileTest(images.ImageTestCase):
         ):
             for n in range(16):
                 pool.submit(target.write, n * MI, bytes([n]) * MI)
-        self.assertEqual(
+        self.assert_same(
             b''.join(bytes([n]) * MI for n in range(16)), self.read()
         )
 
@@ -82,7 +82,7 @@ class FileTest(images.ImageTestCase):
             full = self.allocated()
             target.zero(0, 8 * MI)
         self.assertLess(self.allocated(), full)
-        self.assertEqual(bytes(8 * MI), self.read())
+        self.assert_same(bytes(8 * MI), self.read())
 
     def test_only_its_owner_can_read_it(self) -> None:
         with file_target.FileTarget(self.file, MI):
@@ -190,7 +190,7 @@ class BlockDeviceTest(MountedTestCase):
             target.flush()
             self.assertEqual(4 * MI, target.size)
 
-        self.assertEqual(
+        self.assert_same(
             b'y' * MI + bytes(3 * MI) + b'x' * 4 * MI, self.read()
         )
 
@@ -235,6 +235,6 @@ class BlockDeviceTest(MountedTestCase):
         with file_target.FileTarget(device, MI) as target:
             target.zero(100, 1000)
             target.flush()
-        self.assertEqual(
+        self.assert_same(
             b'x' * 100 + bytes(1000) + b'x' * (MI - 1100), self.read()
         )

@@ -13,6 +13,7 @@
 import concurrent.futures
 import os
 import random
+import socket
 import threading
 import typing
 
@@ -119,7 +120,7 @@ class FullExtentsTest(NbdTestCase):
                     extents = list(source.extents())
                     content = bytes(source.read(0, size))
                 self.assert_describes(extents, content)
-                self.assertEqual(self.content(path, format), content)
+                self.assert_same(self.content(path, format), content)
 
     def test_more_extents_than_a_reply_holds(self) -> None:
         # QEMU ends a reply after 128 Ki extents.
@@ -258,12 +259,13 @@ class ReadTest(NbdTestCase):
                 )
             source.check()
 
-        self.assertEqual(self.data, b''.join(read))
+        self.assert_same(self.data, b''.join(read))
 
     def test_longer_than_a_request(self) -> None:
         with self.source() as source:
-            self.assertEqual(
-                self.data[512:], source.read(512, len(self.data) - 512)
+            self.assert_same(
+                self.data[512:],
+                bytes(source.read(512, len(self.data) - 512)),
             )
 
     def test_past_the_end(self) -> None:
@@ -315,6 +317,7 @@ class ReadTest(NbdTestCase):
         with self.source() as source:
             source.close()
             self.assertRaises(exception.SourceLost, source.read, 0, 512)
+            self.assertRaises(exception.SourceLost, source.check)
 
 
 class ConnectTest(NbdTestCase):
@@ -385,6 +388,19 @@ class ConnectTest(NbdTestCase):
         del error
         self.assertEqual(before, self.sockets())
         self.assertEqual(MI, sum(e.length for e in self.extents()))
+
+    def test_backlog_is_full(self) -> None:
+        with (
+            socket.socket(socket.AF_UNIX) as listener,
+            socket.socket(socket.AF_UNIX) as first,
+        ):
+            listener.bind(self.socket)
+            listener.listen(0)
+            first.connect(self.socket)
+            self.useFixture(
+                fixtures.MonkeyPatch('ekko_nova.virt.nbd.CONNECT_SECONDS', 0.1)
+            )
+            self.assertRaises(exception.SourceLost, self.enter, self.source())
 
     def test_everything_is_closed(self) -> None:
         self.serve('-f', 'raw', self.raw('a', MI))
@@ -546,7 +562,7 @@ class NbdTargetTest(NbdTestCase):
         expected[MI : 4 * MI] = bytes(3 * MI)
         self.assertEqual(48 * MI, size)
         with open(path, 'rb') as file:
-            self.assertEqual(expected, file.read())
+            self.assert_same(expected, file.read())
 
     def test_eight_threads(self) -> None:
         path = self.qcow2('a', 16 * MI)
@@ -558,7 +574,7 @@ class NbdTargetTest(NbdTestCase):
             target.flush()
         self.stop(server)
 
-        self.assertEqual(
+        self.assert_same(
             b''.join(bytes([n]) * MI for n in range(16)), self.content(path)
         )
 
@@ -571,7 +587,7 @@ class NbdTargetTest(NbdTestCase):
             server.process.kill()
             server.process.wait()
 
-        self.assertEqual(b'x' * MI, self.content(path)[MI : 2 * MI])
+        self.assert_same(b'x' * MI, self.content(path)[MI : 2 * MI])
 
     def test_zeros_over_data(self) -> None:
         path = self.qcow2('a', 4 * MI)
@@ -584,8 +600,8 @@ class NbdTargetTest(NbdTestCase):
 
         content = self.content(path)
         self.assertEqual(b'\1' * 512, content[:512])
-        self.assertEqual(bytes(3 * MI), content[512 : 512 + 3 * MI])
-        self.assertEqual(b'\1' * (MI - 512), content[512 + 3 * MI :])
+        self.assert_same(bytes(3 * MI), content[512 : 512 + 3 * MI])
+        self.assert_same(b'\1' * (MI - 512), content[512 + 3 * MI :])
 
     def test_zeros_over_zeros_allocate_nothing(self) -> None:
         path = self.qcow2('a', 1024 * 1024 * MI)
@@ -607,7 +623,7 @@ class NbdTargetTest(NbdTestCase):
             target.flush()
         self.stop(server)
 
-        self.assertEqual(bytes(MI), self.content(path))
+        self.assert_same(bytes(MI), self.content(path))
 
     def test_single_client_server(self) -> None:
         path = self.raw('a', MI)

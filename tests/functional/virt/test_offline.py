@@ -97,7 +97,7 @@ class ServeTest(OfflineTestCase):
             source.check()
 
         self.assert_describes(extents, content)
-        self.assertEqual(self.content(path), content)
+        self.assert_same(self.content(path), content)
         self.assert_nothing_left()
 
     def test_raw(self) -> None:
@@ -116,7 +116,7 @@ class ServeTest(OfflineTestCase):
             content = bytes(source.read(0, source.size))
 
         self.assert_describes(extents, content)
-        self.assertEqual(self.content(path), content)
+        self.assert_same(self.content(path), content)
 
     def test_serves_eight_threads(self) -> None:
         path = self.raw('a', 32 * MI)
@@ -127,7 +127,7 @@ class ServeTest(OfflineTestCase):
             concurrent.futures.ThreadPoolExecutor(8) as pool,
         ):
             read = pool.map(lambda n: source.read(n * MI, MI), range(32))
-            self.assertEqual(data, b''.join(read))
+            self.assert_same(data, b''.join(read))
 
     def test_incrementals_miss_nothing(self) -> None:
         """The order of a shut-off guest's backups, over five rounds."""
@@ -152,7 +152,7 @@ class ServeTest(OfflineTestCase):
                 source.check()
             image.remove_bitmap(path, parent)
 
-            self.assertEqual(self.content(path), copy)
+            self.assert_same(copy, self.content(path))
         (left,) = image.info(path).bitmaps
         self.assertEqual('ekko-5', left.name)
 
@@ -196,11 +196,16 @@ class ServeTest(OfflineTestCase):
         (server,) = self.servers()
         end = os.pidfd_open(server)
         self.addCleanup(os.close, end)
+        self.addCleanup(self.kill, end)
 
         us.kill()
 
         self.assertEqual([end], select.select([end], [], [], 60)[0])
         self.assert_nothing_left()
+
+    def kill(self, pidfd: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
     def test_server_that_does_not_want_to_end(self) -> None:
         self.useFixture(
@@ -345,7 +350,7 @@ class CreateTargetTest(OfflineTestCase):
                 target.zero(4 * MI, 4 * MI + 512)
                 target.flush()
 
-            self.assertEqual(
+            self.assert_same(
                 bytes(MI) + data + bytes(size - 3 * MI),
                 self.content(self.file, format),
             )
