@@ -25,6 +25,7 @@ from ekko_nova.cmd import describe
 from ekko_nova.cmd import progress
 from ekko_nova.compute import domain_backup
 from ekko_nova.compute import file_backup
+from ekko_nova.compute import host
 from ekko_nova import exception
 from ekko_nova.backup import record as records
 
@@ -125,7 +126,7 @@ class Backup(base.StoreCommand, show.ShowOne):
             format=parsed_args.source_format,
             set_name=parsed_args.set,
             full=parsed_args.full,
-            socket_directory=it.socket_directory,
+            connections=it.connections,
             report=report,
         )
 
@@ -142,13 +143,15 @@ class Backup(base.StoreCommand, show.ShowOne):
                     '',
                     'it goes with SOURCE, not with --domain',
                 )
-        return domain_backup.backup_domain(
-            it.catalog,
-            it.settings,
-            it.hypervisor(parsed_args.connect),
-            parsed_args.domain,
-            targets=parsed_args.disk,
-            full=parsed_args.full,
-            quiesce=parsed_args.quiesce,
-            report=report,
-        )
+        with host.Hypervisor(parsed_args.connect) as hypervisor:
+            return domain_backup.backup_domain(
+                it.catalog,
+                it.settings,
+                hypervisor.lookup(parsed_args.domain),
+                targets=parsed_args.disk,
+                full=parsed_args.full,
+                freeze=parsed_args.quiesce,
+                places=it.places,
+                connections=it.connections,
+                report=report,
+            )

@@ -14,6 +14,7 @@
 """What all commands of ``ekko-manage`` have in common."""
 
 import argparse
+import contextlib
 import sys
 import typing
 
@@ -67,7 +68,9 @@ class StoreCommand(Command):
         )
         return parser
 
-    def open(self, parsed_args: argparse.Namespace) -> context.Context:
+    def open(
+        self, parsed_args: argparse.Namespace
+    ) -> contextlib.AbstractContextManager[context.Context]:
         """The store and the settings that this run works with."""
         return context.open_context(
             self.app.options.config_file, vars(parsed_args)

@@ -79,7 +79,6 @@ class Restore(base.StoreCommand, show.ShowOne):
                 output=pathlib.Path(parsed_args.output),
                 name=parsed_args.disk,
                 format=parsed_args.disk_format,
-                socket_directory=it.socket_directory,
                 report=report,
             )
         return self.dict2columns(

@@ -27,6 +27,7 @@ from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import transaction
 from ekko_nova.compute import file_backup
+from ekko_nova.compute import host
 from ekko_nova.compute import names
 from ekko_nova.compute import plan
 from ekko_nova import exception
@@ -61,6 +62,7 @@ def backup_domain(
     full: bool = False,
     freeze: bool = False,
     places: scratch.Places,
+    connections: int = 4,
     report: progress.Report = progress.silent,
 ) -> records.Record:
     """Take a backup of all disks, or some, as they are at one instant.
@@ -86,7 +88,6 @@ def backup_domain(
         for disk, each in facts
     ]
     backup = names.new_backup()
-    run = _run_active if domain.is_active() else _run_inactive
     bitmap = checkpoint.bitmap_name(backup)
     try:
         chosen = _validated(domain, chosen)
@@ -101,7 +102,11 @@ def backup_domain(
             skipped=skipped,
             report=report,
         ) as job:
-            record = run(domain, chosen, planned, job, places, freeze, bitmap)
+            run = _Run(domain, chosen, planned, job, connections)
+            if domain.is_active():
+                record = run.through_qemu(places, bitmap, freeze=freeze)
+            else:
+                record = run.from_files(freeze=freeze)
     except BaseException:
         checkpoint.forget(domain)
         checkpoint.delete_bitmap(domain, bitmap, fit)
@@ -193,60 +198,69 @@ def _planned(
     )
 
 
-def _run_active(
-    domain: domains.Domain,
-    chosen: Sequence[_Chosen],
-    planned: Sequence[records.DiskRecord],
-    job: transaction.Transaction,
-    places: scratch.Places,
-    freeze: bool,
-    bitmap: str,
-) -> records.Record:
-    """Read all disks through one job of QEMU's."""
-    plans = [
-        jobs.DiskPlan(
-            disk=each.disk,
-            since=each.verdict.bitmap,
-            track=each.facts.can_keep_bitmap,
-        )
-        for each in chosen
-    ]
-    taken = {each.disk.target for each in chosen}
-    others = [disk for disk in domain.disks() if disk.target not in taken]
-    with jobs.pull_job(
-        domain, plans, others, bitmap=bitmap, places=places, freeze=freeze
-    ) as pull:
-        for each, disk in zip(plans, planned, strict=True):
-            with pull.source(each) as source:
-                made = _made(domain.bitmaps(each.disk), disk)
-                job.write_disk(made, source)
-    return job.commit(pull.quiesced)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Run:
+    """The reading of the chosen disks, one way or the other."""
 
+    domain: domains.Domain
+    chosen: Sequence[_Chosen]
+    planned: Sequence[records.DiskRecord]
+    job: transaction.Transaction
+    connections: int
 
-def _run_inactive(
-    domain: domains.Domain,
-    chosen: Sequence[_Chosen],
-    planned: Sequence[records.DiskRecord],
-    job: transaction.Transaction,
-    places: scratch.Places,
-    freeze: bool,
-    bitmap: str,
-) -> records.Record:
-    """Read the disks one after the other; the domain cannot start."""
-    with contextlib.ExitStack() as stack:
-        for each, disk in zip(chosen, planned, strict=True):
-            made = stack.enter_context(
-                file_backup.new_bitmap(each.disk.path, each.disk.format, disk)
+    def through_qemu(
+        self, places: scratch.Places, bitmap: str, *, freeze: bool
+    ) -> records.Record:
+        """Read all disks of a running domain through one job of QEMU's."""
+        plans = [
+            jobs.DiskPlan(
+                disk=each.disk,
+                since=each.verdict.bitmap,
+                track=each.facts.can_keep_bitmap,
             )
-            with offline.serve(
-                each.disk.path,
-                each.disk.format,
-                bitmap=each.verdict.bitmap,
-                socket_directory=str(places.sockets),
-                disk=each.disk.target,
-            ) as source:
-                job.write_disk(made, source)
-        return job.commit('shut off' if freeze else 'not requested')
+            for each in self.chosen
+        ]
+        taken = {plan_.disk.target for plan_ in plans}
+        others = [
+            disk for disk in self.domain.disks() if disk.target not in taken
+        ]
+        with jobs.pull_job(
+            self.domain,
+            plans,
+            others,
+            bitmap=bitmap,
+            places=places,
+            freeze=freeze,
+            connections=self.connections,
+        ) as pull:
+            for plan_, disk in zip(plans, self.planned, strict=True):
+                with pull.source(plan_) as source:
+                    made = _made(self.domain.bitmaps(plan_.disk), disk)
+                    self.job.write_disk(made, source)
+        return self.job.commit(pull.quiesced)
+
+    def from_files(self, *, freeze: bool) -> records.Record:
+        """Read the disks of a domain that is shut off, one by one.
+
+        It cannot start meanwhile: its disks are locked.
+        """
+        with contextlib.ExitStack() as stack:
+            sockets = stack.enter_context(host.socket_directory())
+            for each, disk in zip(self.chosen, self.planned, strict=True):
+                path, format = each.disk.path, each.disk.format
+                made = stack.enter_context(
+                    file_backup.new_bitmap(path, format, disk)
+                )
+                with offline.serve(
+                    path,
+                    format,
+                    bitmap=each.verdict.bitmap,
+                    socket_directory=sockets,
+                    connections=self.connections,
+                    disk=each.disk.target,
+                ) as source:
+                    self.job.write_disk(made, source)
+            return self.job.commit('shut off' if freeze else 'not requested')
 
 
 def _made(

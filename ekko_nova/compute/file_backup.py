@@ -29,6 +29,7 @@ from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import transaction
+from ekko_nova.compute import host
 from ekko_nova.compute import names
 from ekko_nova.compute import plan
 from ekko_nova import exception
@@ -53,7 +54,7 @@ def backup_file(
     format: str | None = None,
     set_name: str | None = None,
     full: bool = False,
-    socket_directory: str,
+    connections: int = 4,
     report: progress.Report = progress.silent,
 ) -> records.Record:
     """Take a backup; incremental where the file has the parent's bitmap.
@@ -102,11 +103,13 @@ def backup_file(
             )
         )
         disk = stack.enter_context(new_bitmap(str(path), info.format, disk))
+        sockets = stack.enter_context(host.socket_directory())
         with offline.serve(
             str(path),
             info.format,
             bitmap=verdict.bitmap,
-            socket_directory=socket_directory,
+            socket_directory=sockets,
+            connections=connections,
             disk=str(path),
         ) as source:
             job.write_disk(disk, source)

@@ -26,6 +26,7 @@ from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova import block
+from ekko_nova.compute import host
 from ekko_nova import exception
 from ekko_nova.virt import offline
 
@@ -58,7 +59,6 @@ def restore_disk(
     output: pathlib.Path,
     name: str | None = None,
     format: str = 'raw',
-    socket_directory: str,
     report: progress.Report = progress.silent,
 ) -> int:
     """Write a disk, every byte verified; returns the bytes that were data.
@@ -83,7 +83,7 @@ def restore_disk(
             opened.open_disk(catalog.store, settings, record, disk)
         )
         target = stack.enter_context(
-            _target(output, format, disk.size, socket_directory)
+            _target(output, format, disk.size)
         )
         return reader.restore(
             it.manifest, it.fetcher, target, settings.workers, report
@@ -92,24 +92,20 @@ def restore_disk(
 
 @contextlib.contextmanager
 def _target(
-    output: pathlib.Path, format: str, size: int, socket_directory: str
+    output: pathlib.Path, format: str, size: int
 ) -> Iterator[block.BlockTarget]:
     if _is_block_device(output):
         if format != 'raw':
             raise exception.InvalidOption(
                 'format', format, 'a block device takes raw only'
             )
-        with offline.create_target(
-            str(output), format, size, socket_directory
-        ) as target:
+        with _created(output, format, size) as target:
             yield target
         return
     if os.path.lexists(output):
         raise exception.TargetExists(str(output))
     partial = output.with_name(f'.{output.name}.{os.getpid()}.partial')
-    with offline.create_target(
-        str(partial), format, size, socket_directory
-    ) as target:
+    with _created(partial, format, size) as target:
         yield target
     try:
         # A link, unlike a rename, never replaces what came meanwhile.
@@ -120,6 +116,17 @@ def _target(
         raise exception.TargetFailed(str(output), str(e.strerror)) from e
     finally:
         partial.unlink()
+
+
+@contextlib.contextmanager
+def _created(
+    path: pathlib.Path, format: str, size: int
+) -> Iterator[block.BlockTarget]:
+    with (
+        host.socket_directory() as sockets,
+        offline.create_target(str(path), format, size, sockets) as target,
+    ):
+        yield target
 
 
 def _is_block_device(path: pathlib.Path) -> bool:

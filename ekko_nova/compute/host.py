@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What the front doors may know of the hypervisor side of a host."""
+
+from collections.abc import Iterator
+import contextlib
+import tempfile
+
+from ekko_nova.virt import domain as domains
+from ekko_nova.virt import scratch
+
+__all__ = ('Hypervisor', 'Places', 'socket_directory')
+
+Hypervisor = domains.Hypervisor
+Places = scratch.Places
+
+
+@contextlib.contextmanager
+def socket_directory() -> Iterator[str]:
+    """A directory for the sockets of our own qemu-nbd processes.
+
+    Nobody but this user can enter it, so nobody else can read the disks.
+    """
+    with tempfile.TemporaryDirectory(prefix='ekko-') as path:
+        yield path
