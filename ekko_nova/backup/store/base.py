@@ -18,10 +18,13 @@ over all of them.
 * **Atomic.** A reader sees an object whole or not at all; a ``put`` over an
   existing name shows the old bytes or the new ones, never a mixture.
 * **Durable.** What ``put`` and ``delete`` did is durable when they return.
-* **Verified.** ``put`` returns only if the store confirmed (size and
-  checksum) that it holds exactly these bytes.
-* **Read your writes.** An object whose ``put`` returned is seen by ``get``,
-  ``stat`` and ``list`` from then on; a deleted one is not.
+* **Verified.** ``put`` returns only if the store confirmed that it holds
+  exactly these bytes: by size and checksum over a network, by a successful
+  ``fsync`` on a filesystem.
+* **Read your writes.** An object whose ``put`` returned is seen, as it was
+  put last, by ``get``, ``stat`` and ``list`` from then on; a deleted one is
+  not. For ``list`` a store may publish that it does not promise this
+  (:attr:`Properties.consistent_list`).
 * **No retries.** A driver makes one attempt and raises; :mod:`.retry`
   decides about another.
 * **Thread-safe.** All verbs may be called from many threads at once.
@@ -31,17 +34,23 @@ Errors are of :mod:`ekko_nova.exception`: ``ObjectMissing``,
 retry), ``StoreDenied`` and ``StoreFull`` (not worth one). A driver lets no
 error of its transport library through.
 
-Names are ``/``-separated; each component is 1 to 255 characters of
-``[A-Za-z0-9._-]`` and is neither ``.`` nor ``..``.
+A name has at most 512 characters and is ``/``-separated; each component is 1
+to 255 characters of ``[A-Za-z0-9._-]`` and is neither ``.`` nor ``..``.
+``InvalidName`` is raised for any other. What else a store holds is not
+listed. Nobody stores both ``a`` and ``a/b``; a driver may refuse that with
+``InvalidName``.
 """
 
 import abc
 from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import types
 import typing
 
+from ekko_nova.backup.store import location as store_location
 from ekko_nova import block
+from ekko_nova import exception
 
 __all__ = ('ObjectStat', 'Properties', 'Store')
 
@@ -53,11 +62,15 @@ class Properties:
     :ivar persistent: objects outlive the process
     :ivar shared: several hosts may use the same store at once
     :ivar max_object_size: largest object ``put`` takes, in bytes
+    :ivar consistent_list: ``list`` shows every object whose ``put`` returned
+        and none whose ``delete`` did, with its present size; otherwise it may
+        lag, and only ``stat`` and ``get`` are certain
     """
 
     persistent: bool
     shared: bool
     max_object_size: int
+    consistent_list: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +90,24 @@ class ObjectStat:
 class Store(abc.ABC):
     """One place that keeps objects."""
 
-    properties: typing.ClassVar[Properties]
+    properties: Properties
+
+    @classmethod
+    def open(
+        cls, location: store_location.Location, environment: Mapping[str, str]
+    ) -> typing.Self:
+        """The store that an operator named by a URL.
+
+        Nothing is retried here either: :func:`.load.open_store` adds that.
+
+        :param location: the URL, taken apart
+        :param environment: variables, for credentials; other processes' are
+            as good as our own
+        :raises exception.InvalidOption: the URL or a variable is not usable
+        """
+        raise exception.InvalidOption(
+            'store', location, f'{cls.__name__} cannot be opened by URL'
+        )
 
     @property
     @abc.abstractmethod
@@ -90,7 +120,12 @@ class Store(abc.ABC):
     ) -> None:
         """Store ``data`` under ``name``, replacing what was there.
 
-        :param if_absent: leave an existing object alone
+        A caller for whom it matters *who* stored an object ``if_absent``
+        stores something nobody else would: a retry after a lost reply counts
+        an object with its own bytes as its own.
+
+        :param if_absent: leave an existing object alone; of several callers
+            at once exactly one succeeds
         :raises exception.ObjectExists: ``if_absent``, and it is there
         """
 
@@ -100,7 +135,8 @@ class Store(abc.ABC):
     ) -> bytes:
         """Read ``length`` bytes from ``offset``, or all from there on.
 
-        A range that reaches beyond the object returns what there is.
+        A range that reaches beyond the object returns what there is, one that
+        begins beyond it nothing.
 
         :raises exception.ObjectMissing: no such object
         """

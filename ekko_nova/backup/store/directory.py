@@ -22,6 +22,7 @@ open the store removes it.
 """
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import errno
 import fcntl
@@ -36,6 +37,7 @@ import typing
 from oslo_log import log as logging
 
 from ekko_nova.backup.store import base
+from ekko_nova.backup.store import location as store_location
 from ekko_nova.backup.store import naming
 from ekko_nova.backup.store import walk
 from ekko_nova import block
@@ -142,6 +144,16 @@ class DirectoryStore(base.Store):
         with contextlib.suppress(OSError):
             for abandoned in self._incomplete.iterdir():
                 _remove_abandoned(abandoned)
+
+    @classmethod
+    def open(
+        cls, location: store_location.Location, environment: Mapping[str, str]
+    ) -> typing.Self:
+        if location.host or not location.path.startswith('/'):
+            raise exception.InvalidOption(
+                'store', location, 'write file:///PATH'
+            )
+        return cls(location.path)
 
     @property
     def url(self) -> str:

@@ -13,11 +13,14 @@
 """Objects in this process's memory: for tests and for embedding."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import hashlib
 import sys
 import threading
+import typing
 
 from ekko_nova.backup.store import base
+from ekko_nova.backup.store import location as store_location
 from ekko_nova.backup.store import naming
 from ekko_nova import block
 from ekko_nova import exception
@@ -35,6 +38,12 @@ class MemoryStore(base.Store):
     def __init__(self) -> None:
         self._objects: dict[str, tuple[bytes, str]] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, location: store_location.Location, environment: Mapping[str, str]
+    ) -> typing.Self:
+        return cls()
 
     @property
     def url(self) -> str:

@@ -22,13 +22,13 @@ from ekko_nova.backup.store import naming
 
 __all__ = ('walk',)
 
-#: Entries of one directory sorted at a time, about 20 MiB. One with more is read
-#: several times over rather than held in memory.
+#: Entries of one directory that are sorted at a time, about 20 MiB. One with
+#: more is read several times over rather than held in memory.
 _BATCH: typing.Final = 128 * 1024
 
 
 def _names(root: pathlib.Path, directory: str) -> Iterator[str]:
-    """What there is in ``directory``, in no order, and can be ours.
+    """What ``directory`` has that can be ours, in no order.
 
     A directory sorts, and is named, with its '/', because that is where the
     names below it sort: 'a-b' is before 'a/b', and 'a0' after it.
@@ -46,7 +46,7 @@ def _names(root: pathlib.Path, directory: str) -> Iterator[str]:
 def _sorted_names(
     root: pathlib.Path, directory: str, prefix: str
 ) -> Iterator[str]:
-    """What there is in ``directory`` and may lead to ``prefix``, ascending."""
+    """What ``directory`` has that may lead to ``prefix``, ascending."""
 
     def wanted(name: str) -> bool:
         return name > last and (

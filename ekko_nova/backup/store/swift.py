@@ -1,0 +1,348 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Objects in a container of OpenStack Swift.
+
+``swiftclient.Connection`` would retry a rejected token by itself, whatever
+number of retries it is given, and belongs to one thread. We use the functions
+below it: each makes one request over a connection that we keep per thread.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import hashlib
+from http import client as http_client
+import threading
+import typing
+from urllib import parse as urlparse
+import weakref
+import zlib
+
+from oslo_utils import units
+from swiftclient import client
+from swiftclient import exceptions as swift_exceptions
+from urllib3 import exceptions as urllib3_exceptions
+
+from ekko_nova.backup.store import base
+from ekko_nova.backup.store import http_errors
+from ekko_nova.backup.store import location as store_location
+from ekko_nova.backup.store import naming
+from ekko_nova.backup.store import swift_account
+from ekko_nova import block
+from ekko_nova import exception
+
+__all__ = ('SwiftStore',)
+
+#: Seconds to connect, and between two signs of life of a request.
+_TIMEOUT: typing.Final = 60.0
+
+#: Objects per request of a listing, about 1 MiB of JSON.
+_PAGE: typing.Final = 4096
+
+#: What Swift allows, in bytes of UTF-8.
+_LONGEST_CONTAINER: typing.Final = 256
+_LONGEST_OBJECT: typing.Final = 1024
+
+#: The answer comes from the replica written last, not from the nearest, and
+#: an object overwritten is read as it is now.
+_NEWEST: typing.Final = {'X-Newest': 'true'}
+
+#: What requests, urllib3, the socket and the decoding of a mutilated reply
+#: raise. requests' own errors are OSErrors.
+_TRANSPORT: typing.Final = (
+    OSError,
+    http_client.HTTPException,
+    urllib3_exceptions.HTTPError,
+    zlib.error,
+    EOFError,
+    ValueError,
+    KeyError,
+)
+
+# It would log the first 16 characters of tokens.
+client.logger_settings['reveal_sensitive_prefix'] = 0
+
+
+class _BeyondEnd(Exception):
+    """A range begins where the object has ended."""
+
+
+class SwiftStore(base.Store):
+    """A container, or the part of it under a prefix.
+
+    The container is made when the first object is put.
+
+    :param container: 1 to 256 bytes of UTF-8 without ``/``
+    :param prefix: what stands before every name, with a ``/`` between
+    :param page: objects per request of a listing
+    :raises exception.InvalidOption: Swift has no such names
+    """
+
+    properties = base.Properties(
+        persistent=True,
+        shared=True,
+        max_object_size=5 * units.Gi,
+        # Container servers that were busy or away hear of an object later.
+        consistent_list=False,
+    )
+
+    def __init__(
+        self,
+        account: swift_account.SwiftAccount,
+        container: str,
+        prefix: str = '',
+        *,
+        page: int = _PAGE,
+    ) -> None:
+        self._account = account
+        self._container = container
+        self._prefix = f'{prefix.strip("/")}/' if prefix.strip('/') else ''
+        self._page = page
+        self._local = threading.local()
+        self._connections: weakref.WeakSet[client.HTTPConnection] = (
+            weakref.WeakSet()
+        )
+        self._lock = threading.Lock()
+        self._check_names()
+
+    def _check_names(self) -> None:
+        path = f'{self._container}/{self._prefix}'
+        longest = _LONGEST_OBJECT - naming.MAX_LENGTH
+        if (
+            not 0 < len(self._container.encode()) <= _LONGEST_CONTAINER
+            or '/' in self._container
+            or len(self._prefix.encode()) > longest
+            # urllib3 resolves them before it sends a request, as RFC 3986
+            # wants it, and so they cannot be expressed.
+            or {'.', '..'} & set(path.split('/'))
+        ):
+            raise exception.InvalidOption(
+                'store',
+                self.url,
+                f'a container has 1 to {_LONGEST_CONTAINER} bytes, a prefix '
+                f'at most {longest}, and no part of either is "." or ".."',
+            )
+
+    @classmethod
+    def open(
+        cls, location: store_location.Location, environment: Mapping[str, str]
+    ) -> typing.Self:
+        return cls.at(location, swift_account.from_environment(environment))
+
+    @classmethod
+    def at(
+        cls,
+        location: store_location.Location,
+        account: swift_account.SwiftAccount,
+    ) -> typing.Self:
+        """The store that a URL names, in an account known otherwise.
+
+        :raises exception.InvalidOption: the URL is not usable
+        """
+        container, _, prefix = location.path.lstrip('/').partition('/')
+        if location.host or not container:
+            raise exception.InvalidOption(
+                'store', location, 'write swift:///CONTAINER[/PREFIX]'
+            )
+        return cls(account, container, prefix)
+
+    @property
+    def url(self) -> str:
+        path = f'{self._container}/{self._prefix}'.rstrip('/')
+        return f'swift:///{urlparse.quote(path)}'
+
+    def put(
+        self, name: str, data: block.Buffer, *, if_absent: bool = False
+    ) -> None:
+        try:
+            self._put(name, bytes(data), if_absent=if_absent)
+        except exception.ObjectMissing:
+            # What is missing is the container.
+            self._call('', client.put_container, self._container)
+            self._put(name, bytes(data), if_absent=if_absent)
+
+    def _put(self, name: str, data: bytes, *, if_absent: bool) -> None:
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        confirmed = self._call_object(
+            client.put_object,
+            name,
+            data,
+            etag=md5,
+            content_type='application/octet-stream',
+            headers={'If-None-Match': '*'} if if_absent else {},
+        )
+        if confirmed != md5:
+            raise exception.StoreUnavailable(
+                self.url, f'it stored {name} as {confirmed}, not as {md5}'
+            )
+
+    def get(
+        self, name: str, *, offset: int = 0, length: int | None = None
+    ) -> bytes:
+        if length == 0:
+            self.stat(name)
+            return b''
+        last = '' if length is None else offset + length - 1
+        whole = offset == 0 and length is None
+        ranged = {} if whole else {'Range': f'bytes={offset}-{last}'}
+        try:
+            headers, data = self._call_object(
+                client.get_object, name, headers={**_NEWEST, **ranged}
+            )
+        except _BeyondEnd:
+            return b''
+        with self._errors(name):
+            expected = int(headers['content-length'])
+        if len(data) != expected:
+            raise exception.StoreUnavailable(
+                self.url, f'{name} ended after {len(data)} of {expected} bytes'
+            )
+        if 'content-range' not in headers:
+            data = data[offset:][:length]
+        return typing.cast(bytes, data)
+
+    def list(self, prefix: str = '') -> Iterator[base.ObjectStat]:
+        naming.check_prefix(prefix)
+        marker = ''
+        while page := self._list_page(self._prefix + prefix, marker):
+            for found in page:
+                name = found.name.removeprefix(self._prefix)
+                if naming.is_valid(name):
+                    yield dataclasses.replace(found, name=name)
+            marker = page[-1].name
+
+    def stat(self, name: str) -> base.ObjectStat:
+        headers = self._call_object(client.head_object, name, headers=_NEWEST)
+        with self._errors(name):
+            size = int(headers['content-length'])
+            return base.ObjectStat(name, size, headers['etag'].strip('"'))
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(exception.ObjectMissing):
+            self._call_object(client.delete_object, name)
+
+    def reauthenticate(self) -> None:
+        token = getattr(self._local, 'token', None)
+        if token is not None:
+            self._account.forget(token)
+
+    def close(self) -> None:
+        with self._lock:
+            connections = list(self._connections)
+            self._connections.clear()
+        for connection in connections:
+            connection.close()
+
+    def _list_page(
+        self, prefix: str, marker: str
+    ) -> Sequence[base.ObjectStat]:
+        """Objects by their full names, none after the last page."""
+        try:
+            _, entries = self._call(
+                prefix,
+                client.get_container,
+                self._container,
+                marker=marker,
+                limit=self._page,
+                prefix=prefix,
+            )
+        except exception.ObjectMissing:
+            # The container, that is.
+            return ()
+        with self._errors(prefix):
+            return tuple(
+                base.ObjectStat(entry['name'], entry['bytes'], entry['hash'])
+                for entry in entries
+            )
+
+    def _call_object(
+        self, function: typing.Any, name: str, *args: object, **kwargs: object
+    ) -> typing.Any:
+        full_name = self._prefix + naming.check(name)
+        return self._call(
+            name, function, self._container, full_name, *args, **kwargs
+        )
+
+    def _call(
+        self,
+        name: str,
+        function: typing.Any,
+        *args: object,
+        **kwargs: object,
+    ) -> typing.Any:
+        """Make one request.
+
+        :param name: what it is about, for messages
+        :param function: of ``swiftclient.client``
+        """
+        access = self._account.access(self.url)
+        self._local.token = access.token
+        connection = self._connection(access.endpoint)
+        with self._errors(name):
+            return function(
+                access.endpoint,
+                access.token,
+                *args,
+                http_conn=(connection.parsed_url, connection),
+                **kwargs,
+            )
+
+    def _connection(self, endpoint: str) -> client.HTTPConnection:
+        """This thread's connection."""
+        connection = getattr(self._local, 'connection', None)
+        if connection is None or connection.url != endpoint:
+            session = self._account.session
+            connection = client.HTTPConnection(
+                endpoint,
+                timeout=session.timeout or _TIMEOUT,
+            )
+            connection.requests_args['verify'] = session.verify
+            connection.requests_args['cert'] = session.cert
+            self._local.connection = connection
+            with self._lock:
+                self._connections.add(connection)
+        return connection
+
+    def _drop_connection(self) -> None:
+        """Give up this thread's connection; a stray reply may be under way."""
+        connection = getattr(self._local, 'connection', None)
+        if connection is not None:
+            self._local.connection = None
+            connection.close()
+
+    @contextlib.contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        """Let no error of the transport through."""
+        try:
+            yield
+        except swift_exceptions.ClientException as e:
+            status = e.http_status or 0
+            if status == 416:
+                raise _BeyondEnd from e
+            if status >= 500 or status in {408, 499}:
+                self._drop_connection()
+            raise http_errors.from_status(
+                self.url,
+                name,
+                status,
+                e.http_reason or e.msg,
+                e.http_response_headers or {},
+            ) from e
+        except _TRANSPORT as e:
+            self._drop_connection()
+            reason = f'{type(e).__name__}: {e}'
+            if 'certificate verify' in reason.lower():
+                raise exception.StoreDenied(self.url, reason) from e
+            raise exception.StoreUnavailable(self.url, reason) from e
