@@ -33,6 +33,28 @@ Changing it moves nothing; backups taken before stay where they are, and the
 next backup of every disk is full.
 """,
     ),
+    cfg.IntOpt(
+        'store_attempts',
+        default=6,
+        min=1,
+        max=100,
+        help="""
+How often a request to the store is made before a backup or restore fails,
+while the store does not answer or says that it cannot now. 1 means no retry.
+
+The waits between attempts grow from one second to ``store_longest_wait``.
+""",
+    ),
+    cfg.IntOpt(
+        'store_longest_wait',
+        default=60,
+        min=1,
+        max=3600,
+        help="""
+Longest wait between two attempts at a request to the store, in seconds, also
+if the store asks for more.
+""",
+    ),
     cfg.StrOpt(
         'manifest_driver',
         default='sqlite',

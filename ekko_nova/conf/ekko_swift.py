@@ -19,10 +19,16 @@ names a plugin, which brings options of its own. Swift's older v1 protocol
 
 import typing
 
+from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading as ks_loading
+from keystoneauth1 import session as ks_session
 from oslo_config import cfg
 
-__all__ = ('list_opts', 'register_opts')
+from ekko_nova import exception
+
+__all__ = ('list_opts', 'load_session', 'register_opts')
+
+_NAME: typing.Final = 'ekko_swift'
 
 _OPTS: typing.Final = (
     cfg.StrOpt(
@@ -62,13 +68,30 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options of this section known to ``conf``.
 
     Those of the plugin that ``auth_type`` names are known only after
-    ``keystoneauth1.loading.load_auth_from_conf_options()``.
+    :func:`load_session`.
     """
     group = _group()
     conf.register_group(group)
     conf.register_opts(_OPTS, group=group)
     conf.register_opts(_session_opts(), group=group)
     ks_loading.register_auth_conf_options(conf, group.name)
+
+
+def load_session(conf: cfg.ConfigOpts) -> ks_session.Session | None:
+    """What to talk to Swift through; ``None`` if ``auth_type`` is not set.
+
+    :raises exception.InvalidOption: there is no such plugin, or one of its
+        options is missing
+    """
+    try:
+        auth = ks_loading.load_auth_from_conf_options(conf, _NAME)
+    except ks_exceptions.AuthPluginException as e:
+        raise exception.InvalidOption(
+            f'[{_NAME}] auth_type', conf[_NAME].auth_type, str(e)
+        ) from e
+    if auth is None:
+        return None
+    return ks_loading.load_session_from_conf_options(conf, _NAME, auth=auth)
 
 
 def list_opts() -> tuple[cfg.OptGroup, list[cfg.Opt]]:
@@ -89,7 +112,7 @@ def list_opts() -> tuple[cfg.OptGroup, list[cfg.Opt]]:
 def _group() -> cfg.OptGroup:
     # A group remembers what is registered in it, so each caller gets its own.
     return cfg.OptGroup(
-        'ekko_swift',
+        _NAME,
         title='Swift',
         help="""
 How to reach Swift, if ``[ekko] store`` begins with ``swift:``. The account

@@ -15,16 +15,26 @@ import pathlib
 import typing
 
 import fixtures
-from keystoneauth1 import loading as ks_loading
 from oslo_config import cfg
 from oslo_config import types
 from oslo_utils import units
 from testtools import matchers
 
 from ekko_nova.backup import settings
+from ekko_nova.backup.store import retry
 from ekko_nova import conf
+from ekko_nova.conf import ekko_swift
 from ekko_nova.conf import opts
+from ekko_nova import exception
 from tests import base
+
+V1 = """
+[ekko_swift]
+auth_type = v1password
+auth_url = http://localhost:8080/auth/v1.0
+username = test:tester
+password = testing
+"""
 
 
 class ConfTest(base.TestCase):
@@ -80,6 +90,14 @@ class ConfTest(base.TestCase):
         self.assertEqual(engine['manifest'], section.manifest_driver)
         self.assertEqual(engine['heartbeat'], section.heartbeat_interval)
 
+    def test_the_stores_have_the_same_defaults(self) -> None:
+        self.configure('')
+        policy = retry.DEFAULT
+        self.assertEqual(policy.attempts, self.conf.ekko.store_attempts)
+        self.assertEqual(
+            policy.longest_wait, self.conf.ekko.store_longest_wait
+        )
+
     def test_bad_values_are_refused(self) -> None:
         for line in (
             'segment_size_mib = 3',
@@ -96,38 +114,26 @@ class ConfTest(base.TestCase):
                 )
 
     def test_two_configurations_share_nothing(self) -> None:
-        self.configure(
-            '[ekko_swift]\n'
-            'auth_type = v1password\n'
-            'auth_url = http://localhost/\n'
-            'username = test:tester\n'
-            'password = testing\n'
-        )
-        ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
+        self.configure(V1)
+        ekko_swift.load_session(self.conf)
         other = cfg.ConfigOpts()
         conf.register_opts(other)
         other([], project='ekko', default_config_files=[])
         self.assertNotIn('auth_url', other.ekko_swift)
 
-    def test_swift_by_the_v1_protocol(self) -> None:
-        self.configure(
-            '[ekko_swift]\n'
-            'auth_type = v1password\n'
-            'auth_url = http://localhost:8080/auth/v1.0\n'
-            'username = test:tester\n'
-            'password = testing\n'
-        )
-        auth = ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
-        session = ks_loading.load_session_from_conf_options(
-            self.conf, 'ekko_swift', auth=auth
-        )
-        self.assertThat(
-            auth,
-            matchers.MatchesStructure.byEquality(
-                auth_url='http://localhost:8080/auth/v1.0', user='test:tester'
-            ),
-        )
+    def assert_session(self, **expected: str) -> None:
+        session = ekko_swift.load_session(self.conf)
+        assert session is not None
         self.assertEqual(60, session.timeout)
+        self.assertThat(
+            session.auth, matchers.MatchesStructure.byEquality(**expected)
+        )
+
+    def test_swift_by_the_v1_protocol(self) -> None:
+        self.configure(V1)
+        self.assert_session(
+            auth_url='http://localhost:8080/auth/v1.0', user='test:tester'
+        )
 
     def test_swift_by_keystone(self) -> None:
         self.configure(
@@ -140,10 +146,22 @@ class ConfTest(base.TestCase):
             'user_domain_id = default\n'
             'project_domain_id = default\n'
         )
-        auth = ks_loading.load_auth_from_conf_options(self.conf, 'ekko_swift')
-        self.assertThat(
-            auth,
-            matchers.MatchesStructure.byEquality(
-                auth_url='http://localhost/identity'
-            ),
+        self.assert_session(auth_url='http://localhost/identity')
+
+    def test_swift_not_configured(self) -> None:
+        self.configure('')
+        self.assertIsNone(ekko_swift.load_session(self.conf))
+
+    def test_swift_with_an_option_missing(self) -> None:
+        self.configure(V1.replace('username', '#username'))
+        error = self.assertRaises(
+            exception.InvalidOption, ekko_swift.load_session, self.conf
         )
+        self.assertIn('username', str(error))
+
+    def test_swift_with_an_unknown_plugin(self) -> None:
+        self.configure('[ekko_swift]\nauth_type = nonesuch\n')
+        error = self.assertRaises(
+            exception.InvalidOption, ekko_swift.load_session, self.conf
+        )
+        self.assertIn('nonesuch', str(error))
