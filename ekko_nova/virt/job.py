@@ -149,9 +149,14 @@ def pull_job(
                 lambda: _end(domain, directory.socket),
             )
         )
-        yield PullJob(
-            domain, directory.socket, check_scratch, connections, quiesced
-        )
+        try:
+            yield PullJob(
+                domain, directory.socket, check_scratch, connections, quiesced
+            )
+        except exception.SourceLost:
+            # If it was we who ended it, that is what to say.
+            check_scratch()
+            raise
 
 
 def recover(domain: domains.Domain, places: scratch.Places) -> None:
