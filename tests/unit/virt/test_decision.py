@@ -130,11 +130,11 @@ class TestRule(base.TestCase):
             obstacles = {each.obstacle for each in choices} - {None}
             found = ask(choices)
             if obstacles:
-                self.assertIsNone(found.bitmap, choices)
-                self.assertIn(found.reason, obstacles, choices)
+                self.assertIsNone(found.bitmap, str(choices))
+                self.assertIn(found.reason, obstacles, str(choices))
             else:
                 self.assertEqual(
-                    decision.Decision('ekko-1', None), found, choices
+                    decision.Decision('ekko-1', None), found, str(choices)
                 )
                 incrementals += 1
         # As it was, and grown.
@@ -170,7 +170,7 @@ class TestRule(base.TestCase):
         )
 
     def test_who_can_keep_a_bitmap(self) -> None:
-        cases = (
+        cases: tuple[tuple[bool, dict[str, typing.Any]], ...] = (
             (True, {}),
             (False, {'format': 'raw', 'compat': None}),
             (False, {'compat': '0.10'}),
@@ -178,7 +178,7 @@ class TestRule(base.TestCase):
         )
         for expected, change in cases:
             disk = dataclasses.replace(DISK, **change)
-            self.assertEqual(expected, disk.can_keep_bitmap, change)
+            self.assertEqual(expected, disk.can_keep_bitmap, str(change))
 
     def test_words_are_for_good(self) -> None:
         """They stand in records: a new one may come, none may change."""

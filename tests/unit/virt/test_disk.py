@@ -120,4 +120,4 @@ class TestUnfit(base.TestCase):
             (parse(format='vmdk'), 'its format is vmdk'),
         )
         for found, expected in cases:
-            self.assertEqual(expected, found.unfit, found)
+            self.assertEqual(expected, found.unfit, str(found))
