@@ -22,7 +22,7 @@ source_suffix = {'.rst': 'restructuredtext'}
 pygments_style = 'native'
 
 html_theme = 'openstackdocs'
-html_theme_options = {'display_badge': False}
+html_theme_options = {'analytics_tracking_code': '', 'display_badge': False}
 openstackdocs_auto_name = False
 openstackdocs_auto_version = True
 openstackdocs_bug_project = ''

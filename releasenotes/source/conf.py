@@ -15,7 +15,7 @@ copyright = 'ekko-nova contributors'
 extensions = ['openstackdocstheme', 'reno.sphinxext']
 pygments_style = 'native'
 html_theme = 'openstackdocs'
-html_theme_options = {'display_badge': False}
+html_theme_options = {'analytics_tracking_code': '', 'display_badge': False}
 openstackdocs_auto_name = False
 openstackdocs_pdf_link = False
 # Notes belong to versions, not the other way round.
