@@ -13,6 +13,7 @@
 
 """A libvirtd of the tests' own, beside any that the machine has."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -74,7 +75,8 @@ if [ -e /dev/kvm ]; then
     mount --bind {root}/kvm /dev/kvm
 fi
 cp {root}/libvirtd.conf {root}/qemu.conf /etc/libvirt/
-exec libvirtd -p {root}/libvirtd.pid
+echo ready
+exec sleep infinity
 """
 
 
@@ -101,25 +103,44 @@ class Libvirtd(fixtures.Fixture):
         script.write_text(
             _START.format(root=self.root, private=' '.join(_PRIVATE))
         )
-        self.uri = (
-            f'qemu+unix:///system?socket={sockets}/libvirt-sock'
-        )
-        self._process = subprocess.Popen(
-            [
-                'unshare',
-                '--mount',
-                '--propagation=private',
-                'sh',
-                str(script),
-            ],
+        self.uri = f'qemu+unix:///system?socket={sockets}/libvirt-sock'
+        # The namespace lives as long as this does, so that libvirtd may end
+        # and another one start in it.
+        self._namespace = subprocess.Popen(
+            ['unshare', '--mount', '--propagation=private', 'sh', str(script)],
             stdin=subprocess.DEVNULL,
-            stdout=(self.root / 'output').open('wb'),
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        self.addCleanup(_end, self._namespace)
+        assert self._namespace.stdout
+        with self._namespace.stdout as output:
+            if output.readline() != b'ready\n':
+                raise RuntimeError('no mount namespace for libvirtd')
+        self.addCleanup(self._kill_guests)
+        self._start()
         self.addCleanup(self._stop)
-        self.connection = self._connect()
-        self.addCleanup(self.connection.close)
+
+    def _start(self) -> None:
+        with (self.root / 'output').open('wb') as output:
+            self._process = subprocess.Popen(
+                [
+                    'nsenter',
+                    f'--mount=/proc/{self._namespace.pid}/ns/mnt',
+                    'libvirtd',
+                    f'--pid-file={self.root}/libvirtd.pid',
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.connection: typing.Any = None
+        try:
+            self.connection = self._connect()
+        except BaseException:
+            self._stop()
+            raise
 
     def _connect(self) -> typing.Any:
         deadline = time.monotonic() + _START_SECONDS
@@ -136,11 +157,22 @@ class Libvirtd(fixtures.Fixture):
                 time.sleep(0.05)
 
     def restart(self) -> None:
-        """Kill libvirtd and start another; guests go on."""
-        raise NotImplementedError
+        """Kill libvirtd and start another; guests go on.
+
+        What was had from the old connection is of no use any more.
+        """
+        self._process.kill()
+        self._stop()
+        self._start()
 
     def _stop(self) -> None:
-        # Guests outlive libvirtd: end those that the tests left.
+        if self.connection:
+            with contextlib.suppress(libvirt.libvirtError):
+                self.connection.close()
+        _end(self._process)
+
+    def _kill_guests(self) -> None:
+        """Guests outlive libvirtd: end those that the tests left."""
         marker = str(self.root).encode()
         for entry in pathlib.Path('/proc').glob('[0-9]*'):
             try:
@@ -149,12 +181,15 @@ class Libvirtd(fixtures.Fixture):
                 continue
             if command.startswith(b'/usr/bin/qemu') and marker in command:
                 os.kill(int(entry.name), signal.SIGKILL)
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 _DOMAIN = """\
@@ -253,8 +288,7 @@ class Guest(fixtures.Fixture):
     def pid(self) -> int:
         """Of its QEMU."""
         path = (
-            self._libvirtd.root
-            / f'private/run/libvirt/qemu/{self.name}.pid'
+            self._libvirtd.root / f'private/run/libvirt/qemu/{self.name}.pid'
         )
         return int(path.read_text())
 
