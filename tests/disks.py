@@ -65,7 +65,9 @@ class Snapshot:
         for offset in range(0, self.size, GRANULE):
             data = self.content[offset : offset + GRANULE]
             dirty = self._dirty is None or offset // GRANULE in self._dirty
-            yield block.Extent(offset, len(data), dirty, data == bytes(len(data)))
+            yield block.Extent(
+                offset, len(data), dirty, data == bytes(len(data))
+            )
 
     def read(self, offset: int, length: int) -> bytes:
         if self.lost:

@@ -21,10 +21,10 @@ from oslo_utils import units
 from ekko_nova.backup import catalog
 from ekko_nova.backup import chain
 from ekko_nova.backup import opened
+from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
-from ekko_nova.backup import progress
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
 from ekko_nova.backup import transaction
@@ -114,9 +114,7 @@ class Line:
         record = self.catalog.get(backup)
         [disk] = record.disks
         target = disks.MemoryTarget(disk.size)
-        with opened.open_disk(
-            self.store, self.settings, record, disk
-        ) as it:
+        with opened.open_disk(self.store, self.settings, record, disk) as it:
             reader.restore(
                 it.manifest,
                 it.fetcher,

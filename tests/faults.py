@@ -19,9 +19,9 @@ import enum
 import threading
 import typing
 
+from ekko_nova.backup.store import base
 from ekko_nova import block
 from ekko_nova import exception
-from ekko_nova.backup.store import base
 
 _Result = typing.TypeVar('_Result')
 

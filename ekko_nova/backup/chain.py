@@ -100,9 +100,7 @@ def _surviving_parent(
 ) -> str | None:
     by_id = {each.id: each for each in line}
     parent = record.parent
-    while (
-        parent in by_id and by_id[parent].status is records.Status.DELETING
-    ):
+    while parent in by_id and by_id[parent].status is records.Status.DELETING:
         parent = by_id[parent].parent
     return parent
 

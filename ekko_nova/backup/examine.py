@@ -137,9 +137,7 @@ class Examiner:
 
     def examine(self, task: Task) -> Examined:
         """Deal with one segment; called from several threads."""
-        blocks = Blocks(
-            self._source, self._geometry, task.segment, task.read
-        )
+        blocks = Blocks(self._source, self._geometry, task.segment, task.read)
         zero = blocks.zero_mask()
         data = task.read & ~zero
         mask = data & ~self._unchanged(task, blocks, data)

@@ -49,9 +49,9 @@ class Fetcher:
         self._keyring = keyring
         self._limit = bundles
         self._lock = threading.Lock()
-        self._bundles: collections.OrderedDict[
-            str, futures.Future[bytes]
-        ] = collections.OrderedDict()
+        self._bundles: collections.OrderedDict[str, futures.Future[bytes]] = (
+            collections.OrderedDict()
+        )
 
     def object_name(self, layer: base.Layer) -> str:
         """The object that holds a layer's piece."""
@@ -115,6 +115,6 @@ class Fetcher:
                 data = self._store.get(name)
                 pieces.check_bundle(name, data)
                 found.set_result(data)
-            except BaseException as e:
+            except BaseException as e:  # noqa: BLE001  whoever waits gets it
                 found.set_exception(e)
         return found.result()

@@ -27,6 +27,7 @@ segment may be short, and so may its last block.
 from collections.abc import Iterable
 from collections.abc import Iterator
 import dataclasses
+import itertools
 import typing
 
 from ekko_nova import block
@@ -74,9 +75,7 @@ class Geometry:
 
     def segment_length(self, segment: int) -> int:
         """Bytes in this segment."""
-        return min(
-            self.segment_size, self.size - segment * self.segment_size
-        )
+        return min(self.segment_size, self.size - segment * self.segment_size)
 
     def full_mask(self, segment: int) -> int:
         """The mask of all blocks this segment has."""
@@ -185,16 +184,15 @@ def _at_segment_bounds(
         tail = (geometry.segments - 1) * size
     cuts = sorted({extent.offset, extent.end, middle, tail})
     bounds = [cut for cut in cuts if extent.offset <= cut <= extent.end]
-    for offset, end in zip(bounds, bounds[1:], strict=False):
+    for offset, end in itertools.pairwise(bounds):
         yield dataclasses.replace(extent, offset=offset, length=end - offset)
 
 
 def _is_whole(part: block.Extent, geometry: Geometry) -> bool:
     segment = part.offset // geometry.segment_size
     start = segment * geometry.segment_size
-    return (
-        part.offset == start
-        and part.length >= geometry.segment_length(segment)
+    return part.offset == start and part.length >= geometry.segment_length(
+        segment
     )
 
 

@@ -99,7 +99,5 @@ def begin(
         raise exception.InvalidOption(
             'encryption', encryption, 'it needs a key file; name one'
         )
-    data_key = (
-        provider.unwrap(inherited) if inherited else keys.new_data_key()
-    )
+    data_key = provider.unwrap(inherited) if inherited else keys.new_data_key()
     return Keyring(data_key), provider.wrap(data_key)

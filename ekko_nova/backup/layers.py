@@ -60,9 +60,7 @@ def needs_whole(parent: base.Segment, dirty: int, full: int) -> bool:
     return staying + 1 > MAX_LAYERS
 
 
-def comparable(
-    parent: base.Segment, blocks: int
-) -> tuple[base.Layer, ...]:
+def comparable(parent: base.Segment, blocks: int) -> tuple[base.Layer, ...]:
     """The layers whose digest tells whether these blocks have changed.
 
     Only a layer that nothing overrides has a digest of what is read from it
@@ -70,9 +68,7 @@ def comparable(
     """
     return tuple(
         layer
-        for layer, mask in zip(
-            parent.layers, effective(parent), strict=True
-        )
+        for layer, mask in zip(parent.layers, effective(parent), strict=True)
         if mask == layer.mask and not mask & ~blocks
     )
 

@@ -90,9 +90,7 @@ class Placement:
     :param overhead: bytes that encryption adds to a piece
     """
 
-    def __init__(
-        self, owner: int, segment_size: int, overhead: int
-    ) -> None:
+    def __init__(self, owner: int, segment_size: int, overhead: int) -> None:
         self._owner = owner
         self._segment_size = segment_size
         self._overhead = overhead

@@ -88,7 +88,7 @@ class Sink(typing.Generic[_Item]):
         try:
             if not self._failed:
                 self._function(item)
-        except BaseException as e:
+        except BaseException as e:  # noqa: BLE001  finish() raises it
             self._failed = self._failed or e
         finally:
             self._slots.release()

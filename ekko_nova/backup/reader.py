@@ -136,9 +136,7 @@ class _SegmentWriter:
             moved += self._write_layer(segment, layer, mask)
         return end, moved
 
-    def _write_layer(
-        self, segment: int, layer: base.Layer, mask: int
-    ) -> int:
+    def _write_layer(self, segment: int, layer: base.Layer, mask: int) -> int:
         """Write those blocks of a piece that nothing overrides."""
         geometry = self._geometry
         start = segment * geometry.segment_size

@@ -39,7 +39,7 @@ class References:
     def subtract(self, other: 'References') -> None:
         """Remove all that the other set has."""
         for owner, bits in self._bits.items():
-            theirs = other._bits.get(owner, b'')
+            theirs = other._bits.get(owner, b'')  # noqa: SLF001  one class
             left = int.from_bytes(bits, 'little') & ~int.from_bytes(
                 theirs, 'little'
             )

@@ -321,9 +321,7 @@ class Transaction:
                 and other.status is records.Status.CREATING
                 and not chain.is_abandoned(other, self._settings.stale_after)
             ):
-                raise exception.InProgress(
-                    other.server, other.id, 'backup'
-                )
+                raise exception.InProgress(other.server, other.id, 'backup')
 
     def _check_parent(self) -> None:
         """A deletion of the parent may have begun just before ours did."""

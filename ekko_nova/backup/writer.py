@@ -229,9 +229,7 @@ class DiskWriter:
         return examine.Examiner(
             source,
             self._geometry,
-            load.compression(
-                settings.compression, settings.compression_level
-            ),
+            load.compression(settings.compression, settings.compression_level),
             packed=header.codecs.index(
                 base.Codec(settings.compression, settings.encryption)
             ),

@@ -19,6 +19,7 @@ import typing
 
 from cliff import show
 
+from ekko_nova.backup import record as records
 from ekko_nova.cmd import base
 from ekko_nova.cmd import context
 from ekko_nova.cmd import describe
@@ -27,7 +28,6 @@ from ekko_nova.compute import domain_backup
 from ekko_nova.compute import file_backup
 from ekko_nova.compute import host
 from ekko_nova import exception
-from ekko_nova.backup import record as records
 
 __all__ = ('Backup',)
 
@@ -126,7 +126,6 @@ class Backup(base.StoreCommand, show.ShowOne):
             format=parsed_args.source_format,
             set_name=parsed_args.set,
             full=parsed_args.full,
-            connections=it.connections,
             report=report,
         )
 
@@ -152,6 +151,5 @@ class Backup(base.StoreCommand, show.ShowOne):
                 full=parsed_args.full,
                 freeze=parsed_args.quiesce,
                 places=it.places,
-                connections=it.connections,
                 report=report,
             )

@@ -87,9 +87,7 @@ class Delete(base.StoreCommand, lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'ids', metavar='ID', nargs='+', help='of a backup'
-        )
+        parser.add_argument('ids', metavar='ID', nargs='+', help='of a backup')
         return parser
 
     def take_action(

@@ -25,12 +25,12 @@ import typing
 from oslo_config import cfg
 from oslo_utils import units
 
-from ekko_nova import conf as conf_
 from ekko_nova.backup import catalog as catalogs
-from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.codec import load as codecs
+from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import load as stores
 from ekko_nova.compute import host
+from ekko_nova import conf as conf_
 from ekko_nova import exception
 
 __all__ = ('Context', 'configuration', 'open_context')
@@ -46,7 +46,6 @@ class Context:
     catalog: catalogs.Catalog
     settings: settings_.Settings
     places: host.Places
-    connections: int
 
 
 def configuration(
@@ -96,7 +95,6 @@ def open_context(
                 scratch=pathlib.Path(conf.ekko.scratch_directory),
                 limit=conf.ekko.scratch_limit_mib * units.Mi,
             ),
-            connections=conf.ekko.connections,
         )
 
 

@@ -103,8 +103,7 @@ class Structure(columns.FormattableColumn[list[dict[str, typing.Any]]]):
     def human_readable(self) -> str:
         return '\n'.join(
             ' '.join(
-                f'{name}={json.dumps(value)}'
-                for name, value in item.items()
+                f'{name}={json.dumps(value)}' for name, value in item.items()
             )
             for item in self._value
         )

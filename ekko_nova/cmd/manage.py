@@ -74,7 +74,7 @@ class Manage(app.App):
         return parser
 
 
-def _terminate(number: int, frame: types.FrameType | None) -> None:
+def _terminate(number: int, _frame: types.FrameType | None) -> None:
     # As Ctrl-C does: every context on the way out cleans up behind itself.
     raise SystemExit(128 + number)
 

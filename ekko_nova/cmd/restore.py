@@ -44,7 +44,7 @@ class Restore(base.StoreCommand, show.ShowOne):
         parser = super().get_parser(prog_name)
         # cliff has a --format of its own, for what is printed. Here the word
         # is wanted for the disk; cliff's keeps its short form, -f.
-        action = parser._option_string_actions.pop('--format')
+        action = parser._option_string_actions.pop('--format')  # noqa: SLF001
         action.option_strings = ['-f']
         parser.add_argument('id', metavar='ID', help='of the backup')
         parser.add_argument(

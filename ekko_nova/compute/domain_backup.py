@@ -62,7 +62,6 @@ def backup_domain(
     full: bool = False,
     freeze: bool = False,
     places: scratch.Places,
-    connections: int = 4,
     report: progress.Report = progress.silent,
 ) -> records.Record:
     """Take a backup of all disks, or some, as they are at one instant.
@@ -102,7 +101,7 @@ def backup_domain(
             skipped=skipped,
             report=report,
         ) as job:
-            run = _Run(domain, chosen, planned, job, connections)
+            run = _Run(domain, chosen, planned, job, settings.workers)
             if domain.is_active():
                 record = run.through_qemu(places, bitmap, freeze=freeze)
             else:
@@ -150,9 +149,7 @@ def _choose(
     return fit, skipped
 
 
-def _validated(
-    domain: domains.Domain, chosen: list[_Chosen]
-) -> list[_Chosen]:
+def _validated(domain: domains.Domain, chosen: list[_Chosen]) -> list[_Chosen]:
     """Have libvirt accept the bitmaps to read by; full where it does not."""
     if not domain.is_active():
         return chosen
@@ -160,30 +157,39 @@ def _validated(
     accepted: dict[str, list[str]] = {}
     for each in chosen:
         name = each.verdict.bitmap
-        if name is not None:
-            targets = [*accepted.get(name, ()), each.disk.target]
-            try:
-                checkpoint.forget(domain)
-                checkpoint.redefine(domain, name, targets)
-                accepted[name] = targets
-            except exception.HypervisorFailed as e:
-                LOG.warning(
-                    'taking a full, libvirt refuses the bitmap: '
-                    'domain=%s disk=%s bitmap=%s %s',
-                    domain.name,
-                    each.disk.target,
-                    name,
-                    e,
-                )
-                refused = decision.FullReason.BITMAP_REFUSED
-                each = dataclasses.replace(
-                    each, verdict=decision.Decision(None, refused)
-                )
-        result.append(each)
+        targets = [*accepted.get(name or '', ()), each.disk.target]
+        if name is None:
+            result.append(each)
+        elif _accepted(domain, name, targets):
+            accepted[name] = targets
+            result.append(each)
+        else:
+            refused = decision.FullReason.BITMAP_REFUSED
+            verdict = decision.Decision(None, refused)
+            result.append(dataclasses.replace(each, verdict=verdict))
     checkpoint.forget(domain)
     for name, targets in accepted.items():
         checkpoint.redefine(domain, name, targets)
     return result
+
+
+def _accepted(
+    domain: domains.Domain, name: str, targets: Sequence[str]
+) -> bool:
+    checkpoint.forget(domain)
+    try:
+        checkpoint.redefine(domain, name, targets)
+    except exception.HypervisorFailed as e:
+        LOG.warning(
+            'taking a full, libvirt refuses the bitmap: '
+            'domain=%s disk=%s bitmap=%s %s',
+            domain.name,
+            targets[-1],
+            name,
+            e,
+        )
+        return False
+    return True
 
 
 def _planned(

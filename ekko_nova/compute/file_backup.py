@@ -54,7 +54,6 @@ def backup_file(
     format: str | None = None,
     set_name: str | None = None,
     full: bool = False,
-    connections: int = 4,
     report: progress.Report = progress.silent,
 ) -> records.Record:
     """Take a backup; incremental where the file has the parent's bitmap.
@@ -109,7 +108,7 @@ def backup_file(
             info.format,
             bitmap=verdict.bitmap,
             socket_directory=sockets,
-            connections=connections,
+            connections=settings.workers,
             disk=str(path),
         ) as source:
             job.write_disk(disk, source)

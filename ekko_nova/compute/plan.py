@@ -58,9 +58,7 @@ def planned(
         set=set_id,
         size=disk.size,
         segment_size=0,
-        type=records.Type.INCREMENTAL
-        if verdict.bitmap
-        else records.Type.FULL,
+        type=records.Type.INCREMENTAL if verdict.bitmap else records.Type.FULL,
         full_reason=str(verdict.reason) if verdict.reason else None,
         bitmap=bitmap if disk.can_keep_bitmap else None,
     )

@@ -82,9 +82,7 @@ def restore_disk(
         it = stack.enter_context(
             opened.open_disk(catalog.store, settings, record, disk)
         )
-        target = stack.enter_context(
-            _target(output, format, disk.size)
-        )
+        target = stack.enter_context(_target(output, format, disk.size))
         return reader.restore(
             it.manifest, it.fetcher, target, settings.workers, report
         )

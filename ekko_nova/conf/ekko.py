@@ -174,18 +174,6 @@ Too few make a restore of a long line of incremental backups fetch the same
 object more than once.
 """,
     ),
-    cfg.IntOpt(
-        'connections',
-        default=4,
-        min=1,
-        max=16,
-        help="""
-Connections to QEMU over which one disk is read; each carries one request at a
-time, of at most a segment.
-
-More than four seldom help. QEMU's own use of memory grows with each.
-""",
-    ),
 )
 
 _SAFETY: typing.Final = (

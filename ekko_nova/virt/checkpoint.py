@@ -26,11 +26,11 @@ from xml.sax import saxutils
 
 from oslo_log import log as logging
 
+from ekko_nova import exception
 from ekko_nova.virt import decision
 from ekko_nova.virt import disk as disks
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import image
-from ekko_nova import exception
 
 __all__ = (
     'PREFIX',

@@ -144,12 +144,8 @@ def _full(reason: FullReason) -> Decision:
 
 
 def _obstacle(disk: DiskFacts, parent: ParentFacts) -> FullReason | None:
-    if disk.format != 'qcow2':
-        return FullReason.NOT_QCOW2
-    if disk.compat == '0.10':
-        return FullReason.OLD_QCOW2
-    if disk.data_file:
-        return FullReason.EXTERNAL_DATA_FILE
+    if not disk.can_keep_bitmap:
+        return _unfit(disk)
     if disk.size < parent.size:
         return FullReason.DISK_SHRUNK
     if parent.bitmap is None:
@@ -158,6 +154,14 @@ def _obstacle(disk: DiskFacts, parent: ParentFacts) -> FullReason | None:
         if bitmap.name == parent.bitmap:
             return _defect(bitmap, parent)
     return FullReason.BITMAP_MISSING
+
+
+def _unfit(disk: DiskFacts) -> FullReason:
+    if disk.format != 'qcow2':
+        return FullReason.NOT_QCOW2
+    if disk.compat == '0.10':
+        return FullReason.OLD_QCOW2
+    return FullReason.EXTERNAL_DATA_FILE
 
 
 def _defect(bitmap: BitmapFacts, parent: ParentFacts) -> FullReason | None:

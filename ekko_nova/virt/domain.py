@@ -41,9 +41,9 @@ from defusedxml import ElementTree
 import libvirt
 import libvirt_qemu
 
+from ekko_nova import exception
 from ekko_nova.virt import decision
 from ekko_nova.virt import disk as disk_
-from ekko_nova import exception
 
 __all__ = ('Domain', 'Hypervisor')
 
@@ -51,7 +51,7 @@ __all__ = ('Domain', 'Hypervisor')
 _MINIMUM: typing.Final = (7, 2, 0)
 
 # Errors are raised; libvirt's default handler would print them as well.
-libvirt.registerErrorHandler(lambda context, error: None, None)
+libvirt.registerErrorHandler(lambda *_: None, None)
 
 
 @contextlib.contextmanager
@@ -150,9 +150,7 @@ class Domain:
         with _calling(f'sizing disk {target} of {self.name}'):
             return int(self._domain.blockInfo(target)[0])
 
-    def bitmaps(
-        self, disk: disk_.Disk
-    ) -> tuple[decision.BitmapFacts, ...]:
+    def bitmaps(self, disk: disk_.Disk) -> tuple[decision.BitmapFacts, ...]:
         """The dirty bitmaps of a disk of a running domain.
 
         QEMU's block node of a disk is found by its name: a file's path may be

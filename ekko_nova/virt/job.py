@@ -31,13 +31,13 @@ from xml.sax import saxutils
 from defusedxml import ElementTree
 from oslo_log import log as logging
 
+from ekko_nova import exception
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import nbd
 from ekko_nova.virt import quiesce
 from ekko_nova.virt import scratch
-from ekko_nova import exception
 
 __all__ = ('DiskPlan', 'PullJob', 'pull_job', 'recover')
 

@@ -18,8 +18,8 @@ import contextlib
 
 from oslo_log import log as logging
 
-from ekko_nova.virt import domain as domains
 from ekko_nova import exception
+from ekko_nova.virt import domain as domains
 
 __all__ = ('frozen',)
 
@@ -27,9 +27,7 @@ LOG = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def frozen(
-    domain: domains.Domain, *, wanted: bool
-) -> Iterator[bool | str]:
+def frozen(domain: domains.Domain, *, wanted: bool) -> Iterator[bool | str]:
     """The file systems are frozen in the context, if they can be.
 
     Yields true, or why they are not: a backup is worth having all the same.

@@ -39,8 +39,8 @@ import typing
 from oslo_log import log as logging
 from oslo_utils import units
 
-from ekko_nova.virt import nbd
 from ekko_nova import exception
+from ekko_nova.virt import nbd
 
 __all__ = ('JobDirectory', 'Places', 'job_directory', 'remove', 'watched')
 
@@ -166,9 +166,7 @@ def watched(
         while not ended.wait(_LOOK_SECONDS):
             reason = _reason_to_stop(places, directory)
             if reason:
-                full.append(
-                    exception.ScratchFull(str(places.scratch), reason)
-                )
+                full.append(exception.ScratchFull(str(places.scratch), reason))
                 LOG.error('ending a backup, the scratch is full: %s', reason)
                 stop()
                 return

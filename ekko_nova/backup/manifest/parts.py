@@ -91,9 +91,7 @@ def _plain_parts(
             raise exception.ObjectDamaged(
                 name, 'a manifest part must have the digest in the record'
             )
-        context = keys.manifest_context(
-            owner.set, owner.backup, number, count
-        )
+        context = keys.manifest_context(owner.set, owner.backup, number, count)
         try:
             packed = encryption.decrypt(sealed, context)
             yield compression.decompress(packed, part.length)

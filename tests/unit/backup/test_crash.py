@@ -18,9 +18,10 @@ import copy
 
 from oslo_utils import units
 
-from ekko_nova import exception
 from ekko_nova.backup import prune
+from ekko_nova.backup.store import base
 from ekko_nova.backup.store import memory
+from ekko_nova import exception
 from tests import disks
 from tests import engine
 from tests import faults
@@ -30,7 +31,7 @@ BLOCK = test_engine.BLOCK
 noise = test_engine.noise
 
 
-def _copy(store: memory.MemoryStore) -> memory.MemoryStore:
+def _copy(store: base.Store) -> memory.MemoryStore:
     result = memory.MemoryStore()
     for found in store.list():
         result.put(found.name, store.get(found.name))
@@ -78,9 +79,9 @@ class CrashSweepTest(test_engine.EngineCase):
             self.assertTrue(faulty.struck)
 
         # What comes next is another process, which takes the first for dead.
-        later = engine.Line(
-            store, line.disk, engine.SETTINGS
-        ).with_settings(stale_after=0.0)
+        later = engine.Line(store, line.disk, engine.SETTINGS).with_settings(
+            stale_after=0.0
+        )
         later.contents = line.contents
         later.tracked = line.tracked
         context = f'{fault} at call {at}'
@@ -102,7 +103,7 @@ class CrashSweepTest(test_engine.EngineCase):
         self._sweep(lambda line: line.backup(full=True))
 
     def test_delete_the_oldest(self) -> None:
-        self._sweep(lambda line: line.delete(list(line.contents)[0]))
+        self._sweep(lambda line: line.delete(next(iter(line.contents))))
 
     def test_delete_in_the_middle(self) -> None:
         self._sweep(lambda line: line.delete(list(line.contents)[1]))

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import testtools
 
-from ekko_nova import block
 from ekko_nova.backup import geometry
+from ekko_nova import block
 
 _SEGMENT = 64 * 512
 
@@ -31,7 +31,9 @@ def _disks(draw: st.DrawFn) -> tuple[geometry.Geometry, list[block.Extent]]:
     """A disk, and extents that cover it."""
     size = draw(_sizes)
     cuts = draw(st.sets(st.integers(1, max(1, size // 512 - 1)), max_size=12))
-    bounds = sorted({0, size, *(cut * 512 for cut in cuts if cut * 512 < size)})
+    bounds = sorted(
+        {0, size, *(cut * 512 for cut in cuts if cut * 512 < size)}
+    )
     extents = [
         block.Extent(a, b - a, draw(st.booleans()), draw(st.booleans()))
         for a, b in itertools.pairwise(bounds)
@@ -50,9 +52,7 @@ class RunsTest(testtools.TestCase):
             self.assertGreater(count, 0)
             bits.update(range(first, first + count))
             end = first + count
-        self.assertEqual(
-            bits, {bit for bit in range(64) if mask >> bit & 1}
-        )
+        self.assertEqual(bits, {bit for bit in range(64) if mask >> bit & 1})
 
 
 class GeometryTest(testtools.TestCase):
@@ -94,7 +94,10 @@ class ChangesTest(testtools.TestCase):
                 dirty[segment] |= extent.dirty << bit
                 data[segment] |= (not extent.zero) << bit
         expected = {
-            segment: (dirty[segment], shape.full_mask(segment) & ~data[segment])
+            segment: (
+                dirty[segment],
+                shape.full_mask(segment) & ~data[segment],
+            )
             for segment in range(shape.segments)
             if dirty[segment]
         }
@@ -103,7 +106,9 @@ class ChangesTest(testtools.TestCase):
         last = -1
         for change in geometry.changes(extents, shape):
             self.assertGreater(change.segment, last)
-            for segment in range(change.segment, change.segment + change.count):
+            for segment in range(
+                change.segment, change.segment + change.count
+            ):
                 found[segment] = (change.dirty, change.zero)
                 last = segment
         self.assertEqual(expected, found)

@@ -51,7 +51,9 @@ def _histories(draw: st.DrawFn) -> list[tuple[int, int]]:
     """Backups as (blocks that became zero, blocks that got data)."""
     return [
         (zero, data & ~zero)
-        for zero, data in draw(st.lists(st.tuples(_masks, _masks), max_size=12))
+        for zero, data in draw(
+            st.lists(st.tuples(_masks, _masks), max_size=12)
+        )
     ]
 
 
@@ -114,9 +116,9 @@ class LayersTest(testtools.TestCase):
         self, history: list[tuple[int, int]], dirty: int
     ) -> None:
         segment = base.Segment(_FULL)
-        for number, (zero, data) in enumerate(history):
-            if layers.needs_whole(segment, zero | data, _FULL):
-                data = _FULL & ~zero
+        for number, (zero, changed) in enumerate(history):
+            whole = layers.needs_whole(segment, zero | changed, _FULL)
+            data = _FULL & ~zero if whole else changed
             piece = _layer(data, number) if data else None
             segment = layers.succeed(segment, zero, piece)
             self.assertLessEqual(len(segment.layers), layers.MAX_LAYERS)
