@@ -19,6 +19,7 @@ import hypothesis
 from hypothesis import stateful
 from hypothesis import strategies as st
 from oslo_utils import units
+import testtools
 
 from ekko_nova.backup import geometry
 from ekko_nova.backup import layers
@@ -386,7 +387,11 @@ class LineMachine(stateful.RuleBasedStateMachine):
         self.case.assert_nothing_spare()
 
 
-LineTest = LineMachine.TestCase
-LineTest.settings = hypothesis.settings(
-    max_examples=15, stateful_step_count=12, deadline=None
-)
+class LineTest(testtools.TestCase):
+    def test_every_order_of_events(self) -> None:
+        stateful.run_state_machine_as_test(
+            LineMachine,
+            settings=hypothesis.settings(
+                max_examples=15, stateful_step_count=12
+            ),
+        )
