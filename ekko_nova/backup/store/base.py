@@ -65,12 +65,16 @@ class Properties:
     :ivar consistent_list: ``list`` shows every object whose ``put`` returned
         and none whose ``delete`` did, with its present size; otherwise it may
         lag, and only ``stat`` and ``get`` are certain
+    :ivar exclusive_put: of several who ``put`` the same name ``if_absent`` at
+        once exactly one succeeds; otherwise ``if_absent`` protects what was
+        there before the call, but is no lock
     """
 
     persistent: bool
     shared: bool
     max_object_size: int
     consistent_list: bool = True
+    exclusive_put: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,11 +125,11 @@ class Store(abc.ABC):
         """Store ``data`` under ``name``, replacing what was there.
 
         A caller for whom it matters *who* stored an object ``if_absent``
-        stores something nobody else would: a retry after a lost reply counts
-        an object with its own bytes as its own.
+        stores something nobody else would: a retry after a lost reply takes
+        an object with the same bytes for its own.
 
-        :param if_absent: leave an existing object alone; of several callers
-            at once exactly one succeeds
+        :param if_absent: leave an existing object alone; see
+            :attr:`Properties.exclusive_put`
         :raises exception.ObjectExists: ``if_absent``, and it is there
         """
 

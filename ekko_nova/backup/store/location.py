@@ -38,20 +38,19 @@ _URL: typing.Final = re.compile(
 class Location:
     """Where a store is.
 
+    :ivar url: as it was written
     :ivar driver: name of the entry point
     :ivar host: what stands between ``//`` and the next ``/``, or ``''``
     :ivar path: the rest, with its leading ``/``
     """
 
+    url: str
     driver: str
     host: str
     path: str
 
     def __str__(self) -> str:
-        schemes = {driver: scheme for scheme, driver in _DRIVERS.items()}
-        scheme = schemes.get(self.driver, self.driver)
-        host = f'//{urlparse.quote(self.host)}' if self.path else ''
-        return f'{scheme}:{host}{urlparse.quote(self.path)}'
+        return self.url
 
 
 def parse(text: str) -> Location:
@@ -72,4 +71,4 @@ def parse(text: str) -> Location:
         ) from e
     if '\0' in host + path:
         raise exception.InvalidOption('store', text, 'leave out the %00')
-    return Location(_DRIVERS.get(scheme, scheme), host, path)
+    return Location(text, _DRIVERS.get(scheme, scheme), host, path)

@@ -71,6 +71,11 @@ _TRANSPORT: typing.Final = (
     KeyError,
 )
 
+#: How often an object is looked for before it is missing. While it is being
+#: overwritten, an object server may find the old file gone before it has seen
+#: the new one (seen in Swift 2.30, with one replica), and says 404.
+_LOOKS: typing.Final = 3
+
 # It would log the first 16 characters of tokens.
 client.logger_settings['reveal_sensitive_prefix'] = 0
 
@@ -96,6 +101,9 @@ class SwiftStore(base.Store):
         max_object_size=5 * units.Gi,
         # Container servers that were busy or away hear of an object later.
         consistent_list=False,
+        # An object server looks whether the object is there when a PUT begins
+        # and not again when it ends (seen in Swift 2.30).
+        exclusive_put=False,
     )
 
     def __init__(
@@ -198,8 +206,8 @@ class SwiftStore(base.Store):
         whole = offset == 0 and length is None
         ranged = {} if whole else {'Range': f'bytes={offset}-{last}'}
         try:
-            headers, data = self._call_object(
-                client.get_object, name, headers={**_NEWEST, **ranged}
+            headers, data = self._look(
+                client.get_object, name, {**_NEWEST, **ranged}
             )
         except _BeyondEnd:
             return b''
@@ -224,7 +232,7 @@ class SwiftStore(base.Store):
             marker = page[-1].name
 
     def stat(self, name: str) -> base.ObjectStat:
-        headers = self._call_object(client.head_object, name, headers=_NEWEST)
+        headers = self._look(client.head_object, name, _NEWEST)
         with self._errors(name):
             size = int(headers['content-length'])
             return base.ObjectStat(name, size, headers['etag'].strip('"'))
@@ -266,6 +274,15 @@ class SwiftStore(base.Store):
                 base.ObjectStat(entry['name'], entry['bytes'], entry['hash'])
                 for entry in entries
             )
+
+    def _look(
+        self, function: typing.Any, name: str, headers: Mapping[str, str]
+    ) -> typing.Any:
+        """Read an object, or make sure that it is missing."""
+        for _ in range(_LOOKS - 1):
+            with contextlib.suppress(exception.ObjectMissing):
+                return self._call_object(function, name, headers=headers)
+        return self._call_object(function, name, headers=headers)
 
     def _call_object(
         self, function: typing.Any, name: str, *args: object, **kwargs: object

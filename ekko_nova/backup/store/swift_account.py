@@ -178,7 +178,7 @@ def _seconds(given: Mapping[str, str]) -> float | None:
 
 
 def _keystone(given: Mapping[str, str]) -> plugin.BaseAuthPlugin:
-    if 'OS_APPLICATION_CREDENTIAL_SECRET' in given:
+    if any(name.startswith('OS_APPLICATION_CREDENTIAL_') for name in given):
         default = 'v3applicationcredential'
     else:
         default = 'password'
