@@ -24,9 +24,10 @@ listAllCheckpoints, delete      forget one, or delete it with its bitmap
 backupBegin, backupGetXMLDesc   begin a pull job; see whose job it is
 jobStats, abortJob              see whether it is there; end it
 fsFreeze, fsThaw                through the guest agent
-qemuMonitorCommand              ``query-named-block-nodes`` only: the state
-                                of bitmaps, which libvirt tells in no other
-                                way. It changes nothing; libvirt 9.0 logs the
+qemuMonitorCommand              ``query-named-block-nodes``, the state of
+                                bitmaps, and ``query-block-jobs``, whether a
+                                job still copies: libvirt tells of neither.
+                                They change nothing; libvirt 9.0 logs the
                                 domain as tainted (custom-monitor), once
 ==============================  ==============================================
 """
@@ -49,6 +50,9 @@ __all__ = ('Domain', 'Hypervisor')
 
 #: The first libvirt that has backup jobs and checkpoints without gaps.
 _MINIMUM: typing.Final = (7, 2, 0)
+
+# QEMU 7.2 takes the copying out of the guest's way once a job is "aborting".
+_COPYING: typing.Final = ('running', 'paused')
 
 # Errors are raised; libvirt's default handler would print them as well.
 libvirt.registerErrorHandler(lambda *_: None, None)
@@ -157,7 +161,7 @@ class Domain:
         written in more than one way, and a job puts other nodes above it.
         """
         name = f'libvirt-{disk.index}-format'
-        for found in self._query('query-named-block-nodes'):
+        for found in self._query('query-named-block-nodes', flat=True):
             if found['node-name'] != name:
                 continue
             return tuple(
@@ -222,6 +226,17 @@ class Domain:
                 e.get_error_code(),
             ) from e
 
+    def copying(self) -> frozenset[str]:
+        """QEMU's backup jobs that copy what is about to be overwritten.
+
+        One that is being cancelled is among them for as long as it does.
+        """
+        return frozenset(
+            job['device']
+            for job in self._query('query-block-jobs')
+            if job['type'] == 'backup' and job['status'] in _COPYING
+        )
+
     def has_job(self) -> bool:
         """Whether any job runs on the domain."""
         if not self.is_active():
@@ -249,8 +264,10 @@ class Domain:
         with _calling(f'describing domain {self.name}'):
             return str(self._domain.XMLDesc())
 
-    def _query(self, command: str) -> list[dict[str, typing.Any]]:
-        text = json.dumps({'execute': command, 'arguments': {'flat': True}})
+    def _query(
+        self, command: str, **arguments: typing.Any
+    ) -> list[dict[str, typing.Any]]:
+        text = json.dumps({'execute': command, 'arguments': arguments})
         with _calling(f'asking the QEMU of {self.name}'):
             reply = libvirt_qemu.qemuMonitorCommand(self._domain, text, 0)
         result: list[dict[str, typing.Any]] = json.loads(reply)['return']

@@ -46,6 +46,7 @@ LOG = logging.getLogger(__name__)
 #: The name under which the job serves a disk's bitmap, the same for all.
 _BITMAP: typing.Final = 'changes'
 _END_SECONDS: typing.Final = 60.0
+_END_FAILURES: typing.Final = 3
 _POLL_SECONDS: typing.Final = 0.05
 
 
@@ -69,12 +70,14 @@ class PullJob:
         self,
         domain: domains.Domain,
         socket: str,
+        copying: frozenset[str],
         check_scratch: typing.Callable[[], None],
         connections: int,
         quiesced: bool | str,
     ) -> None:
         self._domain = domain
         self._socket = socket
+        self._copying = copying
         self._check_scratch = check_scratch
         self._connections = connections
         #: True, or why the guest's file systems were not frozen.
@@ -96,13 +99,24 @@ class PullJob:
 
         A job that somebody else ended looks like one that was done
         (libvirt 9.0 reports success for both), so nothing but its presence
-        after the last read counts.
+        after the last read counts. And a job that is being ended does not
+        copy any more, but is served, and described by libvirt, for some
+        milliseconds longer: reads return what the guest writes meanwhile
+        (libvirt 9.0, QEMU 7.2). So QEMU is asked whether all still copy;
+        before libvirt, which says that they were this job's.
 
         :raises exception.ScratchFull: it was ended for want of space
         :raises exception.SourceLost: it is not there any more
         """
         self._check_scratch()
-        if _socket_of(self._domain.backup_xml()) != self._socket:
+        try:
+            lives = (
+                self._copying <= self._domain.copying()
+                and _socket_of(self._domain.backup_xml()) == self._socket
+            )
+        except exception.HypervisorFailed as e:
+            raise exception.SourceLost(disk, str(e)) from e
+        if not lives:
             raise exception.SourceLost(disk, 'the backup job is gone')
 
 
@@ -136,12 +150,17 @@ def pull_job(
         untracked = [plan.disk.target for plan in plans if not plan.track]
         untracked += [disk.target for disk in others]
         new = checkpoint.xml(bitmap, tracked, untracked) if tracked else None
+        # libvirt may have begun what it says has failed.
+        stack.callback(checkpoint.forget, domain)
+        stack.callback(_end, domain, directory.socket)
         with quiesce.frozen(domain, wanted=freeze) as quiesced:
-            stack.callback(_end, domain, directory.socket)
             domain.begin_backup(xml, new)
         # Nothing needs them any more, and a crash from here on must leave
         # none: see checkpoint.py.
         checkpoint.forget(domain)
+        copying = domain.copying()
+        if len(copying) != len(plans):
+            raise exception.SourceLost(domain.name, 'the backup job is gone')
         check_scratch = stack.enter_context(
             scratch.watched(
                 places,
@@ -151,7 +170,12 @@ def pull_job(
         )
         try:
             yield PullJob(
-                domain, directory.socket, check_scratch, connections, quiesced
+                domain,
+                directory.socket,
+                copying,
+                check_scratch,
+                connections,
+                quiesced,
             )
         except exception.SourceLost:
             # If it was we who ended it, that is what to say.
@@ -183,18 +207,26 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
 
 
 def _end(domain: domains.Domain, socket: str) -> None:
-    """End our job, if it is there, and wait until it is gone."""
+    """End our job, if it is there, and wait until it is gone.
+
+    :raises exception.HypervisorFailed: libvirt does not answer
+    """
     deadline = time.monotonic() + _END_SECONDS
     asked = False
-    while _socket_of(domain.backup_xml()) == socket:
-        if not asked:
-            with contextlib.suppress(exception.HypervisorFailed):
+    failures = 0
+    while time.monotonic() < deadline:
+        try:
+            if _socket_of(domain.backup_xml()) != socket:
+                return
+            if not asked:
                 domain.abort_job()
                 asked = True
-        if time.monotonic() > deadline:
-            LOG.error('backup job does not end: domain=%s', domain.name)
-            return
+        except exception.HypervisorFailed:
+            failures += 1
+            if failures == _END_FAILURES:
+                raise
         time.sleep(_POLL_SECONDS)
+    LOG.error('backup job does not end: domain=%s', domain.name)
 
 
 def _socket_of(xml: str | None) -> str | None:

@@ -164,11 +164,18 @@ def watched(
 
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            reason = _reason_to_stop(places, directory)
+            try:
+                reason = _reason_to_stop(places, directory)
+            except OSError as e:
+                # What cannot be watched may fill.
+                reason = f'it cannot be watched: {e}'
             if reason:
                 full.append(exception.ScratchFull(str(places.scratch), reason))
                 LOG.error('ending a backup, the scratch is full: %s', reason)
-                stop()
+                try:
+                    stop()
+                except exception.EkkoError as e:
+                    LOG.error('the guest may see failing writes: %s', e)
                 return
 
     def check() -> None:
