@@ -68,13 +68,26 @@ class Catalog:
         :raises exception.BackupNotFound: there is none of this id
         :raises exception.DataDamaged: it, or its index entry, is damaged
         """
-        missing = exception.BackupNotFound(backup, self.store.url)
         try:
-            name = naming.index_name(naming.check('backup', backup))
-            entry = document.unseal(name, self.store.get(name))
-            return self._read(naming.record_name(entry['server'], backup))
+            naming.check('backup', backup)
+            return self._read(
+                naming.record_name(self._server_of(backup), backup)
+            )
         except (exception.InvalidName, exception.ObjectMissing) as e:
-            raise missing from e
+            raise exception.BackupNotFound(backup, self.store.url) from e
+
+    def _server_of(self, backup: str) -> str:
+        name = naming.index_name(backup)
+        try:
+            entry = document.unseal(name, self.store.get(name))
+        except exception.ObjectMissing:
+            # The index only saves this search.
+            for found in self._names(None):
+                _, server, file_name = found.split('/')
+                if file_name == f'{backup}.json':
+                    return server
+            raise
+        return str(entry['server'])
 
     def find(self, server: str, backup: str) -> records.Record | None:
         """The record of a backup of a known server, if there is one."""

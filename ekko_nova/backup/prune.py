@@ -64,11 +64,14 @@ def delete(
     catalog.put(deleting)
     # Only after the status is written: a backup that begins announces
     # itself first and then looks at its parent, so one of the two notices.
-    line = catalog.line(record.server)
-    builder = _builder(line, record, settings.stale_after)
-    if builder is not None:
+    try:
+        line = catalog.line(record.server)
+        builder = _builder(line, record, settings.stale_after)
+        if builder is not None:
+            raise exception.InProgress(record.server, builder.id, 'backup')
+    except exception.EkkoError:
         catalog.put(record)
-        raise exception.InProgress(record.server, builder.id, 'backup')
+        raise
     return _finish(catalog, settings, line, deleting)
 
 

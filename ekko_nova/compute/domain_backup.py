@@ -107,12 +107,28 @@ def backup_domain(
             else:
                 record = run.from_files(freeze=freeze)
     except BaseException:
-        checkpoint.forget(domain)
-        checkpoint.delete_bitmap(domain, bitmap, fit)
+        _tidy(domain, [bitmap], fit)
         raise
-    for name in plan.outdated(sorted(present), line, bitmap):
-        checkpoint.delete_bitmap(domain, name, fit)
+    _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
     return record
+
+
+def _tidy(
+    domain: domains.Domain,
+    bitmaps: Sequence[str],
+    disks: Sequence[disk_.Disk],
+) -> None:
+    """Remove bitmaps and checkpoints that nobody needs.
+
+    The backup's fate is decided by now: what cannot be removed is logged,
+    and the next backup tries again.
+    """
+    try:
+        checkpoint.forget(domain)
+        for bitmap in bitmaps:
+            checkpoint.delete_bitmap(domain, bitmap, disks)
+    except exception.EkkoError as e:
+        LOG.warning('left for the next backup: domain=%s %s', domain.name, e)
 
 
 def _choose(

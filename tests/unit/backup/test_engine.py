@@ -13,14 +13,18 @@
 
 import hashlib
 import itertools
+import pathlib
 import random
 
+import fixtures
 import hypothesis
 from hypothesis import stateful
 from hypothesis import strategies as st
 from oslo_utils import units
 import testtools
 
+from ekko_nova.backup.codec import key_file
+from ekko_nova.backup import document
 from ekko_nova.backup import geometry
 from ekko_nova.backup import layers
 from ekko_nova.backup import opened
@@ -395,3 +399,105 @@ class LineTest(testtools.TestCase):
                 max_examples=15, stateful_step_count=12
             ),
         )
+
+
+class CatalogTest(EngineCase):
+    def test_a_lost_index_is_only_slower(self) -> None:
+        record = self.line.backup()
+        self.line.store.delete(f'index/{record.id}')
+        self.assertEqual(record, self.line.catalog.get(record.id))
+        self.assertEqual(1, self.line.catalog.rebuild_index())
+        self.assertIn(f'index/{record.id}', self.line.names())
+
+    def test_a_damaged_record_does_not_hide_the_others(self) -> None:
+        first = self.line.backup()
+        self.disk.write(0, noise(BLOCK))
+        second = self.line.backup()
+        name = f'backups/{engine.SERVER}/{first.id}.json'
+        data = self.line.store.get(name)
+        self.line.store.put(name, data.replace(b'available', b'deleting_'))
+
+        survey = self.line.catalog.survey()
+
+        self.assertEqual([second.id], [found.id for found in survey.records])
+        self.assertIn(name, str(survey.damaged[0]))
+        # Nothing is deleted while somebody's needs are unknown.
+        before = self.line.names()
+        self.assertRaises(exception.ObjectDamaged, self.line.delete, second.id)
+        self.line.store.put(name, data)
+        self.assertEqual(before, self.line.names())
+        self.assertEqual(2, len(self.line.available()))
+
+    def test_an_unknown_format_is_refused_by_name(self) -> None:
+        record = self.line.backup()
+        name = f'backups/{engine.SERVER}/{record.id}.json'
+        value = document.unseal(name, self.line.store.get(name))
+        self.line.store.put(name, document.seal({**value, 'format': 2}))
+        error = self.assertRaises(
+            exception.UnknownFormat, self.line.catalog.get, record.id
+        )
+        self.assertIn(name, str(error))
+
+
+class SealedTest(EngineCase):
+    """Encrypted backups."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.line = self.line.with_settings(
+            encryption='aes-gcm', key_provider=self.provider('ab')
+        )
+        self.disk.write(0, noise(2 * units.Mi))
+        self.first = self.line.backup()
+        self.disk.write(BLOCK, noise(BLOCK, 2))
+        self.second = self.line.backup()
+
+    def provider(self, *keys: str) -> key_file.KeyFile:
+        path = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'key')
+        path.write_text('\n'.join(key * 32 for key in keys))
+        path.chmod(0o600)
+        return key_file.KeyFile(str(path))
+
+    def test_restore(self) -> None:
+        self.assert_all_restore()
+        self.line.delete(self.first.id)
+        self.assert_all_restore()
+        self.assert_nothing_spare()
+
+    def test_nothing_plain_is_stored(self) -> None:
+        self.disk.write(4 * units.Mi, b'a secret of the tenant' * 3000)
+        self.line.with_settings(compression='none').backup()
+        for name in self.line.names():
+            self.assertNotIn(b'a secret', self.line.store.get(name))
+
+    def test_another_key(self) -> None:
+        line = self.line.with_settings(key_provider=self.provider('cd'))
+        self.assertRaises(exception.WrongKey, line.restore, self.first.id)
+        before = line.names()
+        self.assertRaises(exception.WrongKey, line.backup)
+        self.assertEqual(before, line.names())
+
+    def test_a_new_key_wraps_from_the_next_backup_on(self) -> None:
+        line = self.line.with_settings(key_provider=self.provider('cd', 'ab'))
+        third = line.backup()
+        [old], [new] = self.second.disks, third.disks
+        assert old.key is not None and new.key is not None
+        self.assertNotEqual(old.key.key_id, new.key.key_id)
+        self.assert_all_restore(line)
+        only_new = line.with_settings(key_provider=self.provider('cd'))
+        self.assert_restores(third.id, only_new)
+
+    def test_objects_cannot_be_swapped(self) -> None:
+        store = self.line.store
+        names = [
+            f'sets/server.root/{self.first.id}/{number:08x}'
+            for number in range(2)
+        ]
+        one, two = (store.get(name) for name in names)
+        self.assertEqual(len(one), len(two))
+        store.put(names[0], two)
+        store.put(names[1], one)
+        error = self.assertRaises(
+            exception.ObjectDamaged, self.line.restore, self.first.id
+        )
+        self.assertIn(error.name, names)
