@@ -29,8 +29,10 @@ from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup.codec import load as codecs
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import load as stores
+from ekko_nova.backup.store import retry
 from ekko_nova.compute import host
 from ekko_nova import conf as conf_
+from ekko_nova.conf import ekko_swift
 from ekko_nova import exception
 
 __all__ = ('Context', 'configuration', 'open_context')
@@ -86,7 +88,12 @@ def open_context(
             'name one, or set [ekko] store in a --config-file',
         )
     settings = _settings(conf)
-    with stores.open_store(url, _credentials(conf)) as store:
+    environment = ekko_swift.environment(conf) or dict(os.environ)
+    policy = retry.Policy(
+        attempts=conf.ekko.store_attempts,
+        longest_wait=conf.ekko.store_longest_wait,
+    )
+    with stores.open_store(url, environment, policy=policy) as store:
         yield Context(
             catalog=catalogs.Catalog(store),
             settings=settings,
@@ -119,11 +126,3 @@ def _settings(conf: cfg.ConfigOpts) -> settings_.Settings:
         stale_after=group.stale_after,
         temporary_directory=pathlib.Path(temporary) if temporary else None,
     )
-
-
-def _credentials(conf: cfg.ConfigOpts) -> dict[str, str]:
-    """The environment, or in its place what ``[ekko_swift]`` says."""
-    group = conf.ekko_swift
-    if not group.auth_type:
-        return dict(os.environ)
-    raise NotImplementedError

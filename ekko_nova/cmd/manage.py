@@ -29,6 +29,7 @@ Exit status:
 ====  =================================================================
 """
 
+import logging
 import signal
 import sys
 import types
@@ -39,6 +40,9 @@ from cliff import commandmanager
 import pbr.version
 
 __all__ = ('Manage', 'main')
+
+#: Libraries that log, as errors, what we retry or report in our own words.
+_CHATTY: typing.Final = ('keystoneauth', 'stevedore', 'swiftclient', 'urllib3')
 
 
 class Manage(app.App):
@@ -72,6 +76,12 @@ class Manage(app.App):
             'line says wins over all of them.',
         )
         return parser
+
+    def configure_logging(self) -> None:
+        super().configure_logging()
+        if not self.options.debug:
+            for name in _CHATTY:
+                logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _terminate(number: int, _frame: types.FrameType | None) -> None:

@@ -21,12 +21,11 @@ import typing
 
 from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading as ks_loading
-from keystoneauth1 import session as ks_session
 from oslo_config import cfg
 
 from ekko_nova import exception
 
-__all__ = ('list_opts', 'load_session', 'register_opts')
+__all__ = ('environment', 'list_opts', 'register_opts')
 
 _NAME: typing.Final = 'ekko_swift'
 
@@ -61,6 +60,18 @@ authentication returns.
 )
 
 # The sample shows the options of these two; other plugins work as well.
+#: The variables for our own options, and for keystoneauth's of sessions.
+_VARIABLES: typing.Final = {
+    'region_name': 'OS_REGION_NAME',
+    'interface': 'OS_INTERFACE',
+    'endpoint_override': 'OS_STORAGE_URL',
+    'cafile': 'OS_CACERT',
+    'certfile': 'OS_CERT',
+    'keyfile': 'OS_KEY',
+    'insecure': 'OS_INSECURE',
+    'timeout': 'OS_TIMEOUT',
+}
+
 _AUTH_TYPES: typing.Final = ('password', 'v1password')
 
 
@@ -77,21 +88,36 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     ks_loading.register_auth_conf_options(conf, group.name)
 
 
-def load_session(conf: cfg.ConfigOpts) -> ks_session.Session | None:
-    """What to talk to Swift through; ``None`` if ``auth_type`` is not set.
+def environment(conf: cfg.ConfigOpts) -> dict[str, str]:
+    """The section as the variables by which clients are told the same.
 
-    :raises exception.InvalidOption: there is no such plugin, or one of its
-        options is missing
+    :returns: ``OS_*`` variables; none if the section names no ``auth_type``
+    :raises exception.InvalidOption: there is no such plugin
     """
+    group = conf[_NAME]
+    section = group.auth_section or _NAME
+    if section != _NAME:
+        ks_loading.register_auth_conf_options(conf, section)
+    auth_type = conf[section].auth_type
+    if not auth_type:
+        return {}
     try:
-        auth = ks_loading.load_auth_from_conf_options(conf, _NAME)
+        options = ks_loading.get_auth_plugin_conf_options(auth_type)
     except ks_exceptions.AuthPluginException as e:
         raise exception.InvalidOption(
-            f'[{_NAME}] auth_type', conf[_NAME].auth_type, str(e)
+            f'[{section}] auth_type', auth_type, str(e)
         ) from e
-    if auth is None:
-        return None
-    return ks_loading.load_session_from_conf_options(conf, _NAME, auth=auth)
+    conf.register_opts(options, group=section)
+    values = {'OS_AUTH_TYPE': auth_type}
+    for option in options:
+        values[f'OS_{option.dest.upper()}'] = conf[section][option.dest]
+    for name, variable in _VARIABLES.items():
+        values[variable] = group[name]
+    return {
+        variable: str(value)
+        for variable, value in values.items()
+        if value is not None
+    }
 
 
 def list_opts() -> tuple[cfg.OptGroup, list[cfg.Opt]]:

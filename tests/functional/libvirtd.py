@@ -29,6 +29,9 @@ import libvirt_qemu
 
 _START_SECONDS = 30.0
 
+# What fails is raised; by default libvirt prints it as well.
+libvirt.registerErrorHandler(lambda *_: None, None)
+
 #: Directories that libvirtd takes for its own, each replaced by a private
 #: one in its mount namespace.
 _PRIVATE = (

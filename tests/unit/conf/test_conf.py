@@ -16,9 +16,9 @@ import typing
 
 import fixtures
 from oslo_config import cfg
+from testtools import matchers
 from oslo_config import types
 from oslo_utils import units
-from testtools import matchers
 
 from ekko_nova.backup import settings
 from ekko_nova.backup.store import retry
@@ -115,24 +115,23 @@ class ConfTest(base.TestCase):
 
     def test_two_configurations_share_nothing(self) -> None:
         self.configure(V1)
-        ekko_swift.load_session(self.conf)
+        ekko_swift.environment(self.conf)
         other = cfg.ConfigOpts()
         conf.register_opts(other)
         other([], project='ekko', default_config_files=[])
         self.assertNotIn('auth_url', other.ekko_swift)
 
-    def assert_session(self, **expected: str) -> None:
-        session = ekko_swift.load_session(self.conf)
-        assert session is not None
-        self.assertEqual(60, session.timeout)
-        self.assertThat(
-            session.auth, matchers.MatchesStructure.byEquality(**expected)
-        )
+    def assert_variables(self, **expected: str) -> None:
+        found = ekko_swift.environment(self.conf)
+        self.assertEqual(60.0, float(found['OS_TIMEOUT']))
+        self.assertEqual({**found, **expected}, found)
 
     def test_swift_by_the_v1_protocol(self) -> None:
         self.configure(V1)
-        self.assert_session(
-            auth_url='http://localhost:8080/auth/v1.0', user='test:tester'
+        self.assert_variables(
+            OS_AUTH_TYPE='v1password',
+            OS_AUTH_URL='http://localhost:8080/auth/v1.0',
+            OS_USERNAME='test:tester',
         )
 
     def test_swift_by_keystone(self) -> None:
@@ -146,22 +145,26 @@ class ConfTest(base.TestCase):
             'user_domain_id = default\n'
             'project_domain_id = default\n'
         )
-        self.assert_session(auth_url='http://localhost/identity')
+        self.assert_variables(
+            OS_AUTH_URL='http://localhost/identity',
+            OS_PROJECT_NAME='service',
+            OS_INTERFACE='internal',
+        )
+
+    def test_swift_in_a_section_of_its_own(self) -> None:
+        self.configure(
+            '[ekko_swift]\nauth_section = account\nregion_name = north\n'
+            '[account]\nauth_type = v1password\nusername = other\n'
+        )
+        self.assert_variables(OS_USERNAME='other', OS_REGION_NAME='north')
 
     def test_swift_not_configured(self) -> None:
         self.configure('')
-        self.assertIsNone(ekko_swift.load_session(self.conf))
-
-    def test_swift_with_an_option_missing(self) -> None:
-        self.configure(V1.replace('username', '#username'))
-        error = self.assertRaises(
-            exception.InvalidOption, ekko_swift.load_session, self.conf
-        )
-        self.assertIn('username', str(error))
+        self.assertEqual({}, ekko_swift.environment(self.conf))
 
     def test_swift_with_an_unknown_plugin(self) -> None:
         self.configure('[ekko_swift]\nauth_type = nonesuch\n')
         error = self.assertRaises(
-            exception.InvalidOption, ekko_swift.load_session, self.conf
+            exception.InvalidOption, ekko_swift.environment, self.conf
         )
         self.assertIn('nonesuch', str(error))
