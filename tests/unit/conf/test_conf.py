@@ -16,9 +16,9 @@ import typing
 
 import fixtures
 from oslo_config import cfg
-from testtools import matchers
 from oslo_config import types
 from oslo_utils import units
+from testtools import matchers
 
 from ekko_nova.backup import settings
 from ekko_nova.backup.store import retry
