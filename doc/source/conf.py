@@ -13,6 +13,7 @@
 project = 'ekko-nova'
 copyright = 'ekko-nova contributors'
 extensions = [
+    'cliff.sphinxext',
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',

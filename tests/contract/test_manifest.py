@@ -249,7 +249,7 @@ class _FileSizeLimit(fixtures.Fixture):
         super().__init__()
         self._room = room
 
-    def _setUp(self) -> None:  # noqa: N802  fixtures calls it so
+    def _setUp(self) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self._room, limits[1]))

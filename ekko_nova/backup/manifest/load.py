@@ -35,7 +35,7 @@ def driver(name: str) -> base.Driver:
     return typing.cast('type[base.Driver]', found)()
 
 
-def open(path: pathlib.Path) -> base.Reader:  # noqa: A001  as load.open
+def open(path: pathlib.Path) -> base.Reader:
     """Open a manifest with the driver whose magic it begins with.
 
     :raises exception.InvalidOption: the file cannot be read
