@@ -84,6 +84,13 @@ class _BeyondEnd(Exception):
     """A range begins where the object has ended."""
 
 
+def _hang_up(connection: client.HTTPConnection) -> None:
+    connection.close()
+    # urllib3 2 closes the socket when the last reference to its pool goes,
+    # and the last reply holds one.
+    connection.resp = None
+
+
 class SwiftStore(base.Store):
     """A container, or the part of it under a prefix.
 
@@ -251,7 +258,7 @@ class SwiftStore(base.Store):
             connections = list(self._connections)
             self._connections.clear()
         for connection in connections:
-            connection.close()
+            _hang_up(connection)
 
     def _list_page(
         self, prefix: str, marker: str
@@ -337,7 +344,7 @@ class SwiftStore(base.Store):
         connection = getattr(self._local, 'connection', None)
         if connection is not None:
             self._local.connection = None
-            connection.close()
+            _hang_up(connection)
 
     @contextlib.contextmanager
     def _errors(self, name: str) -> Iterator[None]:
