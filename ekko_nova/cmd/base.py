@@ -15,6 +15,7 @@
 
 import argparse
 import contextlib
+import inspect
 import sys
 import typing
 
@@ -27,8 +28,22 @@ from ekko_nova import exception
 __all__ = ('Command', 'StoreCommand')
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Prints a command's docstring as it is written, examples included."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        # The double colon is for the documentation, made of the same text.
+        text = inspect.cleandoc(text).replace('::\n', ':\n')
+        return super()._fill_text(text, width, indent)
+
+
 class Command(command.Command):
     """Turns errors into one line on standard error and an exit status."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.formatter_class = _HelpFormatter
+        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
@@ -52,7 +67,7 @@ class StoreCommand(Command):
     """A command that works on a store of backups."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         parser.add_argument(
             '--store',
             metavar='URL',
