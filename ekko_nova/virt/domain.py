@@ -41,6 +41,7 @@ import typing
 from defusedxml import ElementTree
 import libvirt
 import libvirt_qemu
+from oslo_utils import uuidutils
 
 from ekko_nova import exception
 from ekko_nova.virt import decision
@@ -111,16 +112,20 @@ class Hypervisor:
 
         :raises exception.InvalidSource: there is no such domain
         """
-        for find in ('lookupByUUIDString', 'lookupByName'):
-            try:
-                return Domain(getattr(self._connection, find)(name))
-            except libvirt.libvirtError:
-                continue
-        raise exception.InvalidSource(
-            f'domain {name}',
-            f'there is none at {self._uri}',
-            '"virsh list --all" shows those there are',
-        )
+        find = self._connection.lookupByName
+        if uuidutils.is_uuid_like(name):
+            find = self._connection.lookupByUUIDString
+        try:
+            with _calling(f'looking for domain {name}'):
+                return Domain(find(name))
+        except exception.HypervisorFailed as e:
+            if e.code != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            raise exception.InvalidSource(
+                f'domain {name}',
+                f'there is none at {self._uri}',
+                '"virsh list --all" shows those there are',
+            ) from e
 
 
 class Domain:

@@ -141,9 +141,10 @@ def pull_job(
     :raises exception.HypervisorFailed: libvirt or QEMU refused
     :raises exception.ScratchFull: there is no room to begin
     """
+    sizes = sum(domain.size(plan.disk.target) for plan in plans)
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(
-            scratch.job_directory(places, domain.owner())
+            scratch.job_directory(places, domain.owner(), sizes=sizes)
         )
         xml = _job_xml(plans, others, directory)
         tracked = [plan.disk.target for plan in plans if plan.track]
@@ -184,14 +185,13 @@ def pull_job(
 
 
 def recover(domain: domains.Domain, places: scratch.Places) -> None:
-    """End a job that a process of ours left, and forget our checkpoints.
+    """End a job that a process of ours left, and remove all else it left.
 
-    :raises exception.InProgress: somebody else's backup runs
+    :raises exception.InProgress: a backup runs, somebody else's or ours
     """
-    if not domain.is_active():
-        checkpoint.forget(domain)
-        return
-    socket = _socket_of(domain.backup_xml())
+    socket = None
+    if domain.is_active():
+        socket = _socket_of(domain.backup_xml())
     if socket is not None:
         left = pathlib.Path(socket).parent
         if left.parent != places.sockets or not left.name.startswith(
@@ -200,9 +200,11 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
             raise exception.InProgress(
                 domain.name, socket, 'a backup job of another program at'
             )
+        if scratch.is_in_use(left):
+            raise exception.InProgress(domain.name, socket, 'a backup at')
         LOG.warning('ending a job left behind: domain=%s', domain.name)
         _end(domain, socket)
-        scratch.remove(places, left.name)
+    scratch.collect(places)
     checkpoint.forget(domain)
 
 

@@ -19,16 +19,27 @@ the space must never run out: a job is not begun without room for it, and is
 ended when it comes close to the end of its room. Ending a job costs the
 backup, and nothing else.
 
+A job needs at most as much as its disks hold, and is given no more than the
+limit, so it begins if ``min(limit, sizes of its disks) + margin`` bytes are
+free. It is ended when its files take more than the limit, or when, whoever
+took the rest, less than half of the margin is free.
+
 The space is watched by looking at the files, several times a second.
 libvirt's block threshold events would need an event loop in this process and
-fire once only; the price of looking is the margin: what a guest overwrites
-between two looks must fit in.
+fire once only, and they do not see what others write to the same file system;
+the price of looking is the margin: what a guest overwrites between two looks
+must fit in.
+
+The directories of a job are locked while its process lives (``flock``), so
+that those of a process that was killed are recognised, and removed. QEMU may
+still write to a file there: it goes on, and the space is free once it closes.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
 import secrets
@@ -42,7 +53,14 @@ from oslo_utils import units
 from ekko_nova import exception
 from ekko_nova.virt import nbd
 
-__all__ = ('JobDirectory', 'Places', 'job_directory', 'remove', 'watched')
+__all__ = (
+    'JobDirectory',
+    'Places',
+    'collect',
+    'is_in_use',
+    'job_directory',
+    'watched',
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -96,10 +114,11 @@ class JobDirectory:
 
 @contextlib.contextmanager
 def job_directory(
-    places: Places, owner: tuple[int, int] | None
+    places: Places, owner: tuple[int, int] | None, *, sizes: int
 ) -> Iterator[JobDirectory]:
     """Directories for one job, removed at the end with all in them.
 
+    :param sizes: of all its disks together, in bytes
     :param owner: user and group of the QEMU that writes into them
     :raises exception.ScratchFull: there is not enough room to begin
     :raises exception.OperatorNeeded: they cannot be made
@@ -110,14 +129,41 @@ def job_directory(
     with contextlib.ExitStack() as stack:
         for parent in {places.sockets, places.scratch}:
             stack.enter_context(_private(parent, name, owner))
-        _require_room(places)
+        _require_room(places, sizes)
         yield JobDirectory(socket, places.scratch / name)
 
 
-def remove(places: Places, name: str) -> None:
-    """Remove the directories of a job whose process is gone."""
+def collect(places: Places) -> None:
+    """Remove what processes that were killed have left."""
     for parent in {places.sockets, places.scratch}:
-        shutil.rmtree(parent / name, ignore_errors=True)
+        if not parent.is_dir():
+            continue
+        with _locked(parent, fcntl.LOCK_EX):
+            for path in parent.glob(f'{_PREFIX}*/'):
+                if not is_in_use(path):
+                    LOG.info('removing what a job left: path=%s', path)
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def is_in_use(directory: pathlib.Path) -> bool:
+    """Whether the process whose job this directory belongs to lives."""
+    try:
+        with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -125,29 +171,31 @@ def _private(
     parent: pathlib.Path, name: str, owner: tuple[int, int] | None
 ) -> Iterator[None]:
     path = parent / name
-    try:
-        # QEMU's user must be able to pass through, but not to list.
-        parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        path.mkdir(mode=0o770)
-    except OSError as e:
-        raise exception.HypervisorFailed(
-            f'making the directory {path}', str(e.strerror)
-        ) from e
-    try:
-        if owner and os.geteuid() == 0:
-            os.chown(path, *owner)
+    with contextlib.ExitStack() as stack:
+        try:
+            # QEMU's user must be able to pass through, but not to list.
+            parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            with _locked(parent, fcntl.LOCK_SH):
+                path.mkdir(mode=0o770)
+                stack.callback(shutil.rmtree, path, ignore_errors=True)
+                stack.enter_context(_locked(path, fcntl.LOCK_SH))
+            if owner and os.geteuid() == 0:
+                os.chown(path, *owner)
+        except OSError as e:
+            raise exception.HypervisorFailed(
+                f'making the directory {path}', e.strerror or str(e)
+            ) from e
         yield
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
-def _require_room(places: Places) -> None:
+def _require_room(places: Places, sizes: int) -> None:
+    needed = min(places.limit, sizes) + places.margin
     free = shutil.disk_usage(places.scratch).free
-    if free < places.margin:
+    if free < needed:
         raise exception.ScratchFull(
             str(places.scratch),
-            f'{free // units.Mi} MiB are free, {places.margin // units.Mi} '
-            'MiB must stay free',
+            f'{free // units.Mi} MiB are free, '
+            f'{-(-needed // units.Mi)} MiB must be',
         )
 
 

@@ -147,7 +147,7 @@ class RealGuest(libvirtd.Guest):
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
             try:
-                self._ask('guest-ping')
+                self.ask('guest-ping')
                 return
             except libvirt.libvirtError:
                 if time.monotonic() > deadline:
@@ -156,7 +156,7 @@ class RealGuest(libvirtd.Guest):
 
     def execute(self, command: str) -> str:
         """Run a shell command in it, and return what it printed."""
-        started = self._ask(
+        started = self.ask(
             'guest-exec',
             path='/bin/sh',
             arg=['-c', f'exec 2>&1; {command}'],
@@ -164,7 +164,7 @@ class RealGuest(libvirtd.Guest):
         )
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
-            status = self._ask('guest-exec-status', pid=started['pid'])
+            status = self.ask('guest-exec-status', pid=started['pid'])
             if status['exited']:
                 said = base64.b64decode(status.get('out-data', '')).decode()
                 if status['exitcode'] != 0:
@@ -174,7 +174,8 @@ class RealGuest(libvirtd.Guest):
                 raise RuntimeError(f'{command} in {self.name} does not end')
             time.sleep(0.05)
 
-    def _ask(self, command: str, **arguments: typing.Any) -> typing.Any:
+    def ask(self, command: str, **arguments: typing.Any) -> typing.Any:
+        """Have the guest agent execute one of its commands."""
         request = {'execute': command, 'arguments': arguments}
         reply = libvirt_qemu.qemuAgentCommand(
             self.domain, json.dumps(request), 10, 0

@@ -18,6 +18,7 @@ import contextlib
 import itertools
 import pathlib
 import subprocess
+import sys
 import typing
 
 import libvirt
@@ -33,6 +34,26 @@ from tests import base
 from tests.functional import libvirtd
 
 BLOCK = 64 * units.Ki
+
+#: Begins a job, and is gone.
+_DIE = """
+import os
+import pathlib
+import sys
+from ekko_nova.virt import domain as domains, job, scratch
+uri, name, *places = sys.argv[1:]
+with domains.Hypervisor(uri) as hypervisor:
+    domain = hypervisor.lookup(name)
+    disks = domain.disks()
+    with job.pull_job(
+        domain,
+        [job.DiskPlan(disks[0], None, track=True)],
+        disks[1:],
+        bitmap='ekko-1',
+        places=scratch.Places(*map(pathlib.Path, places), margin=0),
+    ):
+        os._exit(0)
+"""
 
 _libvirtd = libvirtd.Libvirtd()
 
@@ -315,18 +336,43 @@ class InterferenceTest(JobCase):
         )
         self.assert_nothing_left()
 
-    def test_recovery_after_both_have_died(self) -> None:
-        """libvirtd was killed and its client with it: the job lives on."""
+    def test_a_job_that_lives_is_not_recovered(self) -> None:
+        with self.job('ekko-1') as pull:
+            self.assertRaises(
+                exception.InProgress, job.recover, self.domain, self.places
+            )
+            pull.check('vda')
+
+    def test_libvirtd_dies(self) -> None:
+        """The job lives on, but whether it is ours cannot be known."""
         stack = contextlib.ExitStack()
-        stack.enter_context(self.job('ekko-1'))
-        _libvirtd.restart()
-        self.guest.domain = _libvirtd.connection.lookupByName(self.guest.name)
-        self.domain = domains.Domain(self.guest.domain)
+        pull = stack.enter_context(self.job('ekko-1'))
+        self._restart_libvirtd()
+        self.assertRaises(exception.SourceLost, pull.check, 'vda')
+        self.assertRaises(exception.HypervisorFailed, stack.close)
         self.assertIsNotNone(self.domain.backup_xml())
         job.recover(self.domain, self.places)
         self.assert_nothing_left()
-        # What had survived sees that it has nothing any more.
-        self.assertRaises(exception.HypervisorFailed, stack.close)
+
+    def test_both_die(self) -> None:
+        subprocess.run(
+            [
+                *(sys.executable, '-c', _DIE),
+                *(_libvirtd.uri, self.guest.name),
+                *(self.places.sockets, self.places.scratch),
+            ],
+            check=True,
+        )
+        self._restart_libvirtd()
+        self.assertIsNotNone(self.domain.backup_xml())
+        job.recover(self.domain, self.places)
+        self.assert_nothing_left()
+        self.assertIn('left behind', self.log.output)
+
+    def _restart_libvirtd(self) -> None:
+        _libvirtd.restart()
+        self.guest.domain = _libvirtd.connection.lookupByName(self.guest.name)
+        self.domain = domains.Domain(self.guest.domain)
 
 
 class FaultTest(JobCase):
