@@ -17,8 +17,6 @@ import datetime
 from email import utils as email_utils
 import typing
 
-from oslo_utils import timeutils
-
 from ekko_nova import exception
 
 __all__ = ('from_status', 'retry_after')
@@ -56,13 +54,18 @@ def from_status(
         return exception.StoreFull(store, reason)
     if status in _LATER or status >= 500:
         return exception.StoreUnavailable(
-            store, reason, retry_after(headers.get('retry-after', ''))
+            store,
+            reason,
+            retry_after(
+                headers.get('retry-after', ''),
+                datetime.datetime.now(datetime.UTC),
+            ),
         )
     return exception.StoreDenied(store, reason)
 
 
-def retry_after(value: str) -> float | None:
-    """Seconds from now, of either form that ``Retry-After`` has."""
+def retry_after(value: str, now: datetime.datetime) -> float | None:
+    """Seconds from ``now``, of either form that ``Retry-After`` has."""
     if value.isdecimal():
         return float(value)
     try:
@@ -71,5 +74,4 @@ def retry_after(value: str) -> float | None:
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=datetime.UTC)
-    wait = then - timeutils.utcnow(with_timezone=True)
-    return max(0.0, wait.total_seconds())
+    return max(0.0, (then - now).total_seconds())

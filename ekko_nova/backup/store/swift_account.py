@@ -35,12 +35,19 @@ _VARIABLES: typing.Final = (
     'OS_APPLICATION_CREDENTIAL_SECRET, or ST_AUTH, ST_USER and ST_KEY'
 )
 
-#: One variable of each line is needed, but not missed by the plugin.
 _PASSWORD: typing.Final = (
     ('OS_USERNAME', 'OS_USER_ID'),
     ('OS_PASSWORD',),
     ('OS_PROJECT_NAME', 'OS_PROJECT_ID', 'OS_TENANT_NAME', 'OS_TENANT_ID'),
 )
+
+#: One variable of each line is needed, though the plugin itself does not miss
+#: it, or complains of another.
+_NEEDED: typing.Final = {
+    'password': _PASSWORD,
+    'v3password': _PASSWORD,
+    'v3applicationcredential': (('OS_APPLICATION_CREDENTIAL_SECRET',),),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,10 +190,9 @@ def _keystone(given: Mapping[str, str]) -> plugin.BaseAuthPlugin:
     else:
         default = 'password'
     auth_type = given.get('OS_AUTH_TYPE', default)
-    if auth_type in {'password', 'v3password'}:
-        for names in _PASSWORD:
-            if not given.keys() & set(names):
-                raise _missing(names[0])
+    for names in _NEEDED.get(auth_type, ()):
+        if not given.keys() & set(names):
+            raise _missing(names[0])
 
     def value(option: loading.Opt) -> str | None:
         names = (option.dest, *(old.dest for old in option.deprecated))
