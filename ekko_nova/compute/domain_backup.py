@@ -75,7 +75,6 @@ def backup_domain(
     :raises exception.InvalidOption: a target is not, or not fit
     :raises exception.EkkoError: nothing of this backup is kept
     """
-    jobs.recover(domain, places)
     prune.collect(catalog, settings, domain.uuid)
     fit, skipped = _choose(domain, targets)
     facts = [(disk, checkpoint.disk_facts(domain, disk)) for disk in fit]
@@ -88,27 +87,29 @@ def backup_domain(
     ]
     backup = names.new_backup()
     bitmap = checkpoint.bitmap_name(backup)
-    try:
-        chosen = _validated(domain, chosen)
-        planned = [_planned(domain, each, bitmap) for each in chosen]
-        with transaction.Transaction(
-            catalog,
-            settings,
-            server=domain.uuid,
-            backup=backup,
-            parent=parent,
-            disks=planned,
-            skipped=skipped,
-            report=report,
-        ) as job:
-            run = _Run(domain, chosen, planned, job, settings.workers)
+    with transaction.Transaction(
+        catalog,
+        settings,
+        server=domain.uuid,
+        backup=backup,
+        parent=parent,
+        disks=[_planned(domain, each, bitmap) for each in chosen],
+        skipped=skipped,
+        report=report,
+    ) as job:
+        # Not before: only now it is certain that no other process is about
+        # to begin a job, with checkpoints that are not ours to forget.
+        jobs.recover(domain, places)
+        try:
+            run = _Run(domain, job, settings.workers, bitmap)
             if domain.is_active():
-                record = run.through_qemu(places, bitmap, freeze=freeze)
+                chosen = _validated(domain, chosen)
+                record = run.through_qemu(chosen, places, freeze=freeze)
             else:
-                record = run.from_files(freeze=freeze)
-    except BaseException:
-        _tidy(domain, [bitmap], fit)
-        raise
+                record = run.from_files(chosen, freeze=freeze)
+        except BaseException:
+            _tidy(domain, [bitmap], fit)
+            raise
     _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
     return record
 
@@ -167,8 +168,6 @@ def _choose(
 
 def _validated(domain: domains.Domain, chosen: list[_Chosen]) -> list[_Chosen]:
     """Have libvirt accept the bitmaps to read by; full where it does not."""
-    if not domain.is_active():
-        return chosen
     result = []
     accepted: dict[str, list[str]] = {}
     for each in chosen:
@@ -225,13 +224,16 @@ class _Run:
     """The reading of the chosen disks, one way or the other."""
 
     domain: domains.Domain
-    chosen: Sequence[_Chosen]
-    planned: Sequence[records.DiskRecord]
     job: transaction.Transaction
     connections: int
+    bitmap: str
 
     def through_qemu(
-        self, places: scratch.Places, bitmap: str, *, freeze: bool
+        self,
+        chosen: Sequence[_Chosen],
+        places: scratch.Places,
+        *,
+        freeze: bool,
     ) -> records.Record:
         """Read all disks of a running domain through one job of QEMU's."""
         plans = [
@@ -240,7 +242,7 @@ class _Run:
                 since=each.verdict.bitmap,
                 track=each.facts.can_keep_bitmap,
             )
-            for each in self.chosen
+            for each in chosen
         ]
         taken = {plan_.disk.target for plan_ in plans}
         others = [
@@ -250,28 +252,32 @@ class _Run:
             self.domain,
             plans,
             others,
-            bitmap=bitmap,
+            bitmap=self.bitmap,
             places=places,
             freeze=freeze,
             connections=self.connections,
         ) as pull:
-            for plan_, disk in zip(plans, self.planned, strict=True):
+            for plan_, each in zip(plans, chosen, strict=True):
                 with pull.source(plan_) as source:
-                    made = _made(self.domain.bitmaps(plan_.disk), disk)
+                    made = _made(
+                        self.domain.bitmaps(plan_.disk), self._planned(each)
+                    )
                     self.job.write_disk(made, source)
         return self.job.commit(pull.quiesced)
 
-    def from_files(self, *, freeze: bool) -> records.Record:
+    def from_files(
+        self, chosen: Sequence[_Chosen], *, freeze: bool
+    ) -> records.Record:
         """Read the disks of a domain that is shut off, one by one.
 
         It cannot start meanwhile: its disks are locked.
         """
         with contextlib.ExitStack() as stack:
             sockets = stack.enter_context(host.socket_directory())
-            for each, disk in zip(self.chosen, self.planned, strict=True):
+            for each in chosen:
                 path, format = each.disk.path, each.disk.format
                 made = stack.enter_context(
-                    file_backup.new_bitmap(path, format, disk)
+                    file_backup.new_bitmap(path, format, self._planned(each))
                 )
                 with offline.serve(
                     path,
@@ -283,6 +289,9 @@ class _Run:
                 ) as source:
                     self.job.write_disk(made, source)
             return self.job.commit('shut off' if freeze else 'not requested')
+
+    def _planned(self, chosen: _Chosen) -> records.DiskRecord:
+        return _planned(self.domain, chosen, self.bitmap)
 
 
 def _made(
