@@ -21,7 +21,6 @@ from collections.abc import Callable
 from collections.abc import Generator
 from concurrent import futures
 import threading
-import types
 import typing
 
 __all__ = ('Sink', 'ordered')
@@ -96,10 +95,5 @@ class Sink(typing.Generic[_Item]):
     def __enter__(self) -> typing.Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *unused: object) -> None:
         self._pool.shutdown(cancel_futures=True)

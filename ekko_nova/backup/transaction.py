@@ -27,7 +27,6 @@ import contextlib
 import dataclasses
 import random
 import time
-import types
 import typing
 
 from oslo_log import log as logging
@@ -110,12 +109,7 @@ class Transaction:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *unused: object) -> None:
         if not self._committed:
             self._abort()
 

@@ -35,7 +35,6 @@ qemuMonitorCommand              ``query-named-block-nodes``, the state of
 from collections.abc import Iterator
 import contextlib
 import json
-import types
 import typing
 
 from defusedxml import ElementTree
@@ -98,12 +97,7 @@ class Hypervisor:
             stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, *unused: object) -> None:
         with _calling(f'leaving {self._uri}'):
             self._connection.close()
 

@@ -26,8 +26,9 @@ import abc
 from collections.abc import Iterator
 import dataclasses
 import pathlib
-import types
 import typing
+
+from ekko_nova.backup import closing
 
 __all__ = (
     'STRIPE',
@@ -142,7 +143,7 @@ class Columns:
     digest: bytes
 
 
-class Writer(abc.ABC):
+class Writer(closing.Closing):
     """A manifest being written into a file, by one thread at a time.
 
     Leaving the context without :meth:`finish` removes the file.
@@ -168,19 +169,8 @@ class Writer(abc.ABC):
     def close(self) -> None:
         """Release the file, and remove it unless it was finished."""
 
-    def __enter__(self) -> typing.Self:
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Reader(abc.ABC):
+class Reader(closing.Closing):
     """A manifest in a file, open for reading by any number of threads.
 
     What it returns is what was written: a driver notices every damage to
@@ -209,17 +199,6 @@ class Reader(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Release the file."""
-
-    def __enter__(self) -> typing.Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Driver(abc.ABC):

@@ -45,9 +45,9 @@ import abc
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
-import types
 import typing
 
+from ekko_nova.backup import closing
 from ekko_nova.backup.store import location as store_location
 from ekko_nova import block
 from ekko_nova import exception
@@ -91,7 +91,7 @@ class ObjectStat:
     etag: str | None
 
 
-class Store(abc.ABC):
+class Store(closing.Closing):
     """One place that keeps objects."""
 
     properties: Properties
@@ -171,14 +171,3 @@ class Store(abc.ABC):
     def close(self) -> None:
         """Give back connections; the store is not used any more."""
         return
-
-    def __enter__(self) -> typing.Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        self.close()

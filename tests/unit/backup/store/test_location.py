@@ -24,6 +24,7 @@ from ekko_nova.backup.store import location
 from ekko_nova.backup.store import memory
 from ekko_nova import exception
 from tests import base
+from tests import faults
 
 PATHS = strategies.text(
     strategies.characters(exclude_characters='\0', exclude_categories=['Cs']),
@@ -112,6 +113,15 @@ class TestOpenStore(base.TestCase):
                 exception.InvalidOption, load.open_store, url, environment
             )
             self.assertIn(accepted, str(error))
+
+    def test_a_driver_that_is_not_opened_by_url(self) -> None:
+        error = self.assertRaises(
+            exception.InvalidOption,
+            faults.FaultyStore.open,
+            location.parse('x:///1'),
+            {},
+        )
+        self.assertIn('FaultyStore', str(error))
 
     def test_a_driver_that_is_not_installed(self) -> None:
         error = self.assertRaises(
