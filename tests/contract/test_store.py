@@ -320,6 +320,19 @@ class Promises(base.TestCase):
             self.store.delete(found.name)
         self.assertEqual(['other'], self.names())
 
+    def test_listing_what_others_change(self) -> None:
+        names = [f'{number:02}' for number in range(40)]
+        for name in names:
+            self.store.put(name, b'')
+        stream = self.store.list()
+        found = [next(stream).name]
+        for name in names[1::2]:
+            self.store.delete(name)
+            self.store.put(f'{name}.new', b'')
+        found += [stat.name for stat in stream]
+        self.assertEqual(sorted(set(found)), found)
+        self.assertEqual([], sorted(set(names[::2]) - set(found)))
+
     def test_delete(self) -> None:
         self.store.put('a/b/c', b'1')
         self.store.put('a/d', b'2')

@@ -17,6 +17,7 @@ import dataclasses
 from http import client as http_client
 from http import server as http_server
 import socket
+import ssl
 import sys
 import threading
 import typing
@@ -30,6 +31,7 @@ __all__ = (
     'Fault',
     'FaultProxy',
     'FlipBit',
+    'IgnoreRange',
     'Refuse',
     'StallReply',
 )
@@ -77,8 +79,19 @@ class FalseChecksum:
     """Let the server do it, and change the ETag of its reply."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class IgnoreRange:
+    """Ask the server for all of it, whatever part was wanted."""
+
+
 Fault: typing.TypeAlias = (
-    Refuse | CutRequest | CutReply | StallReply | FlipBit | FalseChecksum
+    Refuse
+    | CutRequest
+    | CutReply
+    | StallReply
+    | FlipBit
+    | FalseChecksum
+    | IgnoreRange
 )
 
 #: What concerns one connection and not the message.
@@ -90,8 +103,15 @@ _HOP_BY_HOP: typing.Final = frozenset(
 class _Server(http_server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: int, tls: ssl.SSLContext | None) -> None:
         super().__init__(('127.0.0.1', 0), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(
+                self.socket,
+                server_side=True,
+                # In the thread of the connection, not in that of "accept".
+                do_handshake_on_connect=False,
+            )
         self.upstream = upstream
         self.faults: dict[str, collections.deque[Fault]] = {}
         self.requests: list[tuple[str, str]] = []
@@ -149,6 +169,9 @@ class _Handler(http_server.BaseHTTPRequestHandler):
             case FlipBit():
                 body = bytearray(self.rfile.read(length))
                 body[0] ^= 0x80
+            case IgnoreRange():
+                body = bytearray(self.rfile.read(length))
+                del self.headers['Range']
             case _:
                 body = bytearray(self.rfile.read(length))
         upstream = self._send_upstream(bytes(body))
@@ -217,15 +240,19 @@ for _method in ('DELETE', 'GET', 'HEAD', 'POST', 'PUT'):
 class FaultProxy(fixtures.Fixture):
     """A proxy on a port of its own that leads to another port of this host.
 
+    :param tls: what clients speak to it, if they do not speak plainly
     :ivar port: where it listens, on 127.0.0.1
     """
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(
+        self, upstream: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__()
         self._upstream = upstream
+        self._tls = tls
 
     def _setUp(self) -> None:
-        self._server = _Server(self._upstream)
+        self._server = _Server(self._upstream, self._tls)
         self.addCleanup(self._server.server_close)
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()

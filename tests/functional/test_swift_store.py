@@ -14,13 +14,23 @@
 
 from collections.abc import Mapping
 from concurrent import futures
+import datetime
 import hashlib
+import ipaddress
+import pathlib
 import random
+import ssl
+import tempfile
 import time
 import typing
 from urllib import parse as urlparse
 import uuid
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.x509 import oid
 from oslo_utils import units
 from swiftclient import client
 
@@ -412,6 +422,18 @@ class TestFaults(TestCase):
             self.unavailable(self.impatient.get, 'a')
         self.assert_same(SEGMENT, self.impatient.get('a'))
 
+    def test_a_range_that_is_ignored(self) -> None:
+        self.there.put('a', SEGMENT)
+        self.store.stat('a')
+        for offset, length in ((HALF, 3), (HALF, None), (0, 5), (1 << 30, 1)):
+            self.proxy.inject('GET', fault_proxy.IgnoreRange())
+            end = None if length is None else offset + length
+            self.assert_same(
+                SEGMENT[offset:end],
+                self.store.get('a', offset=offset, length=length),
+            )
+            self.assertEqual([], self.proxy.pending())
+
     def test_listing_cut_in_the_middle(self) -> None:
         names = [f'list/{number:02}' for number in range(35)]
         for name in names:
@@ -472,3 +494,74 @@ class TestFaults(TestCase):
     def open_connections(self) -> int:
         # keystoneauth keeps the one on which it asked for a token.
         return max(0, self.proxy.connections() - 1)
+
+
+def _certificate(directory: pathlib.Path) -> pathlib.Path:
+    """A new certificate for 127.0.0.1 that nobody trusts, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, 'test')])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address('127.0.0.1'))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / 'certificate.pem'
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+class TestTls(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.certificate = _certificate(pathlib.Path(tempfile.mkdtemp()))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate)
+        proxy = self.useFixture(
+            fault_proxy.FaultProxy(self.swift.port, context)
+        )
+        self.base_url = f'https://127.0.0.1:{proxy.port}'
+        self.account_url = f'{self.base_url}/v1/AUTH_test'
+
+    def test_nobody_trusts_it(self) -> None:
+        for environment in (
+            {'OS_STORAGE_URL': self.account_url},
+            {'ST_AUTH': f'{self.base_url}/auth/v1.0'},
+        ):
+            store = self.open({**self.swift.environment, **environment})
+            error = self.assertRaises(
+                exception.StoreDenied, store.put, 'a', b'1'
+            )
+            self.assertIn('certificate verify failed', str(error))
+
+    def test_trusted_by_name_or_by_faith(self) -> None:
+        for environment in (
+            {'OS_CACERT': str(self.certificate)},
+            {'OS_INSECURE': 'true'},
+        ):
+            store = self.open(
+                {
+                    **self.swift.environment,
+                    'ST_AUTH': f'{self.base_url}/auth/v1.0',
+                    'OS_STORAGE_URL': self.account_url,
+                    **environment,
+                }
+            )
+            store.put('a', SEGMENT)
+            self.assertEqual(b'', store.get('a', offset=len(SEGMENT)))
+            self.assertEqual(len(SEGMENT), store.stat('a').size)
