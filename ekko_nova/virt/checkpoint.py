@@ -79,7 +79,11 @@ def disk_facts(domain: domains.Domain, disk: disks.Disk) -> decision.DiskFacts:
 
 
 def image_bitmaps(info: image.ImageInfo) -> tuple[decision.BitmapFacts, ...]:
-    """The bitmaps of an image that nobody has open."""
+    """The bitmaps of an image that nobody has open.
+
+    Without those that hold a part of the changes only: of a running domain
+    libvirt puts the parts together, of one that is shut off nobody does.
+    """
     return tuple(
         decision.BitmapFacts(
             name=bitmap.name,
@@ -89,6 +93,7 @@ def image_bitmaps(info: image.ImageInfo) -> tuple[decision.BitmapFacts, ...]:
             inconsistent=bitmap.inconsistent,
         )
         for bitmap in info.bitmaps
+        if not bitmap.partial
     )
 
 
@@ -135,34 +140,41 @@ def delete_bitmap(
 
     What fails is logged: a bitmap too many costs some memory, no data.
     """
-    active = domain.is_active()
-    having = [
-        disk
-        for disk in chosen
-        if any(each.name == name for each in _bitmaps(domain, disk, active))
-    ]
     try:
-        if active and having:
-            # Without validation: an inconsistent bitmap goes as well.
-            targets = [disk.target for disk in having]
-            domain.redefine_checkpoint(xml(name, targets), validate=False)
-            domain.delete_checkpoint(name, metadata_only=False)
-        elif not active:
+        active = domain.is_active()
+        having = [
+            disk for disk in chosen if name in _names(domain, disk, active)
+        ]
+        if not active:
             for disk in having:
                 image.remove_bitmap(disk.path, name)
+        elif having:
+            _delete_checkpoint(domain, name, [disk.target for disk in having])
     except exception.EkkoError as e:
         LOG.warning(
             'bitmap stays behind: domain=%s bitmap=%s %s', domain.name, name, e
         )
-        if active:
-            forget(domain)
 
 
-def _bitmaps(
+def _delete_checkpoint(
+    domain: domains.Domain, name: str, targets: Sequence[str]
+) -> None:
+    # Without validation: an inconsistent bitmap goes as well. libvirt refuses
+    # if a disk that is listed has no such bitmap.
+    domain.redefine_checkpoint(xml(name, targets), validate=False)
+    try:
+        domain.delete_checkpoint(name, metadata_only=False)
+    except exception.HypervisorFailed:
+        forget(domain)
+        raise
+
+
+def _names(
     domain: domains.Domain, disk: disks.Disk, active: bool
-) -> tuple[decision.BitmapFacts, ...]:
+) -> frozenset[str]:
     if active:
-        return domain.bitmaps(disk)
+        return frozenset(each.name for each in domain.bitmaps(disk))
     if disk.format != 'qcow2':
-        return ()
-    return image_bitmaps(image.info(disk.path, disk.format))
+        return frozenset()
+    info = image.info(disk.path, disk.format)
+    return frozenset(each.name for each in info.bitmaps)

@@ -55,12 +55,16 @@ class BitmapInfo:
     :ivar recording: writes are marked whenever the image is opened to write
     :ivar inconsistent: QEMU did not close the image properly, or has it
         open; unless a running QEMU says otherwise, bits are missing
+    :ivar partial: an image beneath has one of this name, too. libvirt begins
+        a copy of each bitmap in the overlay of an external snapshot, so that
+        earlier changes are in the lower one alone (libvirt 9.0)
     """
 
     name: str
     granularity: int
     recording: bool
     inconsistent: bool
+    partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,17 +110,38 @@ def info(
     path = os.path.abspath(path)
     format = _inspect(path, format)
     share = ['--force-share'] if in_use else []
-    argv = ['info', '--output=json', *share, '--format', format, path]
+    options = ['--output=json', *share, '--format', format, path]
 
     def unsound(reason: str) -> exception.InvalidSource:
         return exception.InvalidSource(
             path, reason, 'name a sound image and its format'
         )
 
-    parsed = parse_info(path, json.loads(_run(argv, path, unsound)))
+    parsed = parse_info(
+        path, json.loads(_run(['info', *options], path, unsound))
+    )
     if not parsed.size or parsed.size % SECTOR:
         raise _badly_sized(path, parsed.size)
+    if parsed.backing and parsed.bitmaps:
+        argv = ['info', '--backing-chain', *options]
+        chain = json.loads(_run(argv, path, unsound))
+        return _mark_partial(parsed, chain[1:])
     return parsed
+
+
+def _mark_partial(
+    info: ImageInfo, beneath: list[dict[str, typing.Any]]
+) -> ImageInfo:
+    names = {
+        bitmap.name
+        for description in beneath
+        for bitmap in parse_info(info.path, description).bitmaps
+    }
+    bitmaps = tuple(
+        dataclasses.replace(bitmap, partial=bitmap.name in names)
+        for bitmap in info.bitmaps
+    )
+    return dataclasses.replace(info, bitmaps=bitmaps)
 
 
 def _inspect(path: str, format: str | None) -> str:

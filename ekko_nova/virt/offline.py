@@ -115,6 +115,8 @@ def _require_bitmap(
         reason = 'QEMU did not save it when it last closed the image'
     elif not found.recording:
         reason = 'it does not record'
+    elif found.partial:
+        reason = 'it continues that of an image beneath'
     else:
         return
     raise exception.BitmapUnusable(disk, bitmap, reason)
