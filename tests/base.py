@@ -12,6 +12,7 @@
 
 """What every test stands on."""
 
+import hashlib
 import logging
 import os
 import sys
@@ -20,6 +21,8 @@ import warnings
 
 import fixtures
 import testtools
+
+from ekko_nova import block
 
 __all__ = ('TestCase',)
 
@@ -80,3 +83,15 @@ class TestCase(testtools.TestCase):
         self.log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
         silent = self.useFixture(_Silent())
         self.addCleanup(lambda: self.assertEqual([], silent.faults))
+
+    def assert_same_bytes(
+        self, expected: block.Buffer, found: block.Buffer
+    ) -> None:
+        """Two runs of bytes, such as disks, are equal.
+
+        They are compared by digest: on a failure nobody wants to read both.
+        """
+        self.assertEqual(
+            hashlib.sha256(expected).hexdigest(),
+            hashlib.sha256(found).hexdigest(),
+        )

@@ -22,11 +22,11 @@ import zlib
 import hypothesis
 from hypothesis import strategies
 from oslo_utils import units
-import testtools
 
 from ekko_nova.backup.codec import load
 from ekko_nova import block
 from ekko_nova import exception
+from tests import base
 from tests.contract import drivers
 
 #: Bytes that compress well, badly, and in between.
@@ -45,7 +45,7 @@ BUFFERS: list[Callable[[bytes], block.Buffer]] = [
 
 
 @drivers.suite('ekko_nova.backup.compression')
-class Compression(testtools.TestCase):
+class Compression(base.TestCase):
     driver = ''
 
     def setUp(self) -> None:
@@ -73,7 +73,7 @@ class Compression(testtools.TestCase):
         for plain in (noise, bytes(4 * units.Mi), bytes(units.Mi) + noise):
             packed = self.codec.compress(plain)
             back = self.codec.decompress(packed, len(plain))
-            self.assertTrue(plain == bytes(back))
+            self.assert_same_bytes(plain, back)
 
     @drivers.PROPERTY
     @hypothesis.given(PLAIN, strategies.integers(-3000, 3000))
@@ -155,7 +155,7 @@ class Compression(testtools.TestCase):
         )
 
 
-class TestLevels(testtools.TestCase):
+class TestLevels(base.TestCase):
     def test_every_level_reads_what_any_other_wrote(self) -> None:
         plain = random.Random(3).randbytes(70000) + bytes(70000)
         for name, levels in (
@@ -175,7 +175,7 @@ class TestLevels(testtools.TestCase):
             )
 
 
-class TestClaims(testtools.TestCase):
+class TestClaims(base.TestCase):
     """Headers that claim more than there is, in the formats that have one."""
 
     def refuses(self, name: str, packed: bytes, length: int) -> None:

@@ -20,23 +20,23 @@ import random
 import hypothesis
 from hypothesis import strategies
 from oslo_utils import units
-import testtools
 
-from ekko_nova.backup.codec import base
+from ekko_nova.backup.codec import base as codec_base
 from ekko_nova.backup.codec import load
 from ekko_nova import block
+from tests import base
 from tests.contract import drivers
 
 KEY = bytes(range(32))
 BUFFERS = strategies.sampled_from([bytes, bytearray, memoryview])
 
 
-def driver_of(name: str, key: bytes = KEY) -> base.Encryption:
+def driver_of(name: str, key: bytes = KEY) -> codec_base.Encryption:
     return load.encryption(name, key if load.needs_key(name) else b'')
 
 
 @drivers.suite('ekko_nova.backup.encryption')
-class Encryption(testtools.TestCase):
+class Encryption(base.TestCase):
     driver = ''
 
     def setUp(self) -> None:
@@ -72,7 +72,7 @@ class Encryption(testtools.TestCase):
     def test_round_trip_of_a_segment(self) -> None:
         plain = os.urandom(4 * units.Mi)
         sealed = self.cipher.encrypt(plain, b'context')
-        self.assertTrue(plain == self.cipher.decrypt(sealed, b'context'))
+        self.assert_same_bytes(plain, self.cipher.decrypt(sealed, b'context'))
 
     def test_every_flip_is_noticed(self) -> None:
         self.only_with_a_key()
@@ -128,7 +128,7 @@ class Encryption(testtools.TestCase):
         self.assertEqual([True] * 200, results)
 
 
-class TestAesGcmFormat(testtools.TestCase):
+class TestAesGcmFormat(base.TestCase):
     def test_nonce_ciphertext_tag(self) -> None:
         # Test case 16 of McGrew and Viega, "The Galois/Counter Mode of
         # Operation".

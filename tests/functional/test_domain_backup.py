@@ -14,7 +14,6 @@
 """Backups of real guests: whatever happens to them, every byte comes back."""
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
 import subprocess
 import time
@@ -114,11 +113,7 @@ class DomainCase(base.TestCase):
         expected = bytearray(path.stat().st_size)
         for offset, length, pattern in spans:
             expected[offset : offset + length] = bytes([pattern]) * length
-        # By digest: on a failure, nobody wants to see both disks.
-        self.assertEqual(
-            hashlib.sha256(expected).hexdigest(),
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
+        self.assert_same_bytes(expected, path.read_bytes())
 
     def assert_is(
         self, record: records.Record, reason: str | None, name: str = 'vda'

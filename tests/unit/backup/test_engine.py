@@ -11,7 +11,6 @@
 # under the License.
 
 
-import hashlib
 import itertools
 import pathlib
 import random
@@ -58,14 +57,7 @@ class EngineCase(base.TestCase):
             self.assertEqual([], line.findings(record.id, deep=True))
 
     def assert_restores(self, backup: str, line: engine.Line) -> None:
-        self.assert_same(line.contents[backup], line.restore(backup))
-
-    def assert_same(self, expected: bytes, found: bytes) -> None:
-        # By digest: on a failure, nobody wants to see both disks.
-        self.assertEqual(
-            hashlib.sha256(expected).hexdigest(),
-            hashlib.sha256(found).hexdigest(),
-        )
+        self.assert_same_bytes(line.contents[backup], line.restore(backup))
 
     def assert_nothing_spare(self, line: engine.Line | None = None) -> None:
         """The store holds what the available backups need, and no more."""
@@ -285,7 +277,7 @@ class ObjectsTest(EngineCase):
             self.assertIn(name, str(e))
         else:
             # Only what this backup does not need may be damaged unseen.
-            self.assert_same(self.line.contents[backup], restored)
+            self.assert_same_bytes(self.line.contents[backup], restored)
             self.assertFalse(
                 self._needs(backup, name), f'{name} damaged unseen'
             )
