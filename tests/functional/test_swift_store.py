@@ -450,6 +450,18 @@ class TestFaults(TestCase):
             found += [stat.name for stat in stream]
             self.assertEqual(names, found)
 
+    def test_a_container_that_vanishes(self) -> None:
+        for number in range(15):
+            self.there.put(f'list/{number:02}', b'')
+        stream = self.store.list('list/')
+        next(stream)
+        self.proxy.inject('GET', fault_proxy.Refuse(404))
+        self.unavailable(list, stream)
+        # The object's PUT and then the container's.
+        self.proxy.inject('PUT', *[fault_proxy.Refuse(404)] * 2)
+        self.unavailable(self.store.put, 'a', b'')
+        self.assert_absent('a')
+
     def test_faults_while_looking_and_deleting(self) -> None:
         self.there.put('a', SEGMENT)
         for fault in (

@@ -54,7 +54,7 @@ class Policy:
     :ivar longest_wait: seconds
     """
 
-    attempts: int = 6
+    attempts: int = 7
     first_wait: float = 1.0
     longest_wait: float = 60.0
 

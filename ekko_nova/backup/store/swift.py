@@ -55,8 +55,8 @@ _PAGE: typing.Final = 4096
 _LONGEST_CONTAINER: typing.Final = 256
 _LONGEST_OBJECT: typing.Final = 1024
 
-#: The answer comes from the replica written last, not from the nearest, and
-#: an object overwritten is read as it is now.
+#: All replicas are asked and the one written last answers, so that an object
+#: that was overwritten is read as it is now.
 _NEWEST: typing.Final = {'X-Newest': 'true'}
 
 #: What requests, urllib3, the socket and the decoding of a mutilated reply
@@ -181,12 +181,18 @@ class SwiftStore(base.Store):
     def put(
         self, name: str, data: block.Buffer, *, if_absent: bool = False
     ) -> None:
+        content = bytes(data)
+        # What is missing when an object is put is its container.
+        with contextlib.suppress(exception.ObjectMissing):
+            self._put(name, content, if_absent=if_absent)
+            return
         try:
-            self._put(name, bytes(data), if_absent=if_absent)
-        except exception.ObjectMissing:
-            # What is missing is the container.
-            self._call('', client.put_container, self._container)
-            self._put(name, bytes(data), if_absent=if_absent)
+            self._call(name, client.put_container, self._container)
+            self._put(name, content, if_absent=if_absent)
+        except exception.ObjectMissing as e:
+            raise exception.StoreUnavailable(
+                self.url, 'it has no such account, or lost the new container'
+            ) from e
 
     def _put(self, name: str, data: bytes, *, if_absent: bool) -> None:
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -273,8 +279,12 @@ class SwiftStore(base.Store):
                 limit=self._page,
                 prefix=prefix,
             )
-        except exception.ObjectMissing:
-            # The container, that is.
+        except exception.ObjectMissing as e:
+            # Of the container, that is; a store without one is new and empty.
+            if marker:
+                raise exception.StoreUnavailable(
+                    self.url, 'the container vanished while it was listed'
+                ) from e
             return ()
         with self._errors(prefix):
             return tuple(
