@@ -248,11 +248,12 @@ It should not be on the disk that holds the guests.
         default=10240,
         min=16,
         help="""
-Largest scratch space of one disk, in MiB.
+Largest scratch space of one backup, in MiB.
 
-A backup is refused unless that much, or the size of the disk if it is less,
-is free in ``scratch_directory``; it is given up when the guest overwrites
-more, because a write of the guest fails if its scratch space is full.
+A backup is refused unless that much, or the size of its disks if it is less,
+and 1 GiB more are free in ``scratch_directory``; it is given up when the guest
+overwrites more, because a write of the guest fails if its scratch space is
+full.
 """,
     ),
     cfg.StrOpt(

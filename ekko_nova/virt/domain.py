@@ -54,9 +54,6 @@ _MINIMUM: typing.Final = (7, 2, 0)
 # QEMU 7.2 takes the copying out of the guest's way once a job is "aborting".
 _COPYING: typing.Final = ('running', 'paused')
 
-# Errors are raised; libvirt's default handler would print them as well.
-libvirt.registerErrorHandler(lambda *_: None, None)
-
 
 @contextlib.contextmanager
 def _calling(operation: str) -> Iterator[None]:
@@ -80,6 +77,8 @@ class Hypervisor:
         self._connection: typing.Any = None
 
     def __enter__(self) -> typing.Self:
+        # Errors are raised; libvirt's default handler would print them too.
+        libvirt.registerErrorHandler(lambda *_: None, None)
         with _calling(f'connecting to {self._uri}'):
             self._connection = libvirt.open(self._uri)
         with contextlib.ExitStack() as stack:

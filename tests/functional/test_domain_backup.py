@@ -19,6 +19,7 @@ import subprocess
 import time
 import typing
 
+import fixtures
 import libvirt
 from oslo_utils import units
 
@@ -142,7 +143,7 @@ class LifeTest(DomainCase):
 
     def _around(
         self,
-        event: typing.Callable[[], None],
+        event: typing.Callable[[], object],
         reason: str | None,
         first: str = 'no_parent',
     ) -> None:
@@ -274,6 +275,25 @@ class LifeTest(DomainCase):
         self.assertIn('theirs', self.bitmaps())
         self.assert_holds(one, [FIRST])
         self.assert_holds(two, [FIRST, (units.Mi, 65536, 0x22)])
+
+    def test_a_bitmap_that_is_refused_in_the_end(self) -> None:
+        begin = domains.Domain.begin_backup
+
+        def refuse(
+            domain: domains.Domain, xml: str, checkpoint: str | None
+        ) -> None:
+            if 'incremental' in xml:
+                raise exception.HypervisorFailed('a test', 'it said so')
+            begin(domain, xml, checkpoint)
+
+        self._around(
+            lambda: self.useFixture(
+                fixtures.MonkeyPatch(
+                    'ekko_nova.virt.domain.Domain.begin_backup', refuse
+                )
+            ),
+            'bitmap_refused',
+        )
 
     def test_grown(self) -> None:
         one = self.backup()
