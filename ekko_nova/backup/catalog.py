@@ -12,8 +12,14 @@
 
 """Records in a store: the only list of what backups there are.
 
-The records are the truth. The index merely finds a backup's server by id
-and is rebuilt from the records (:func:`rebuild_index`).
+The records are the truth. The index merely finds a backup's server by id,
+and is rebuilt from the records (:meth:`Catalog.rebuild_index`).
+
+A listing may lag behind: Swift adds a new object to its container's listing
+some time later when the container's server is busy. A backup that nobody sees
+would be one whose needs a deletion does not spare. So each server's *line*
+names its backups in one object, which is read as it was written, and a backup
+counts if either the line or the listing names it.
 """
 
 from collections.abc import Iterator
@@ -52,27 +58,31 @@ class Catalog:
         self.store.put(name, document.seal(records.to_document(record)))
 
     def announce(self, record: records.Record) -> None:
-        """Write a new record, and the index entry that finds it."""
+        """Write a new record, and what finds it."""
         entry = document.seal({'format': 1, 'server': record.server})
+        named = self._line(record.server)
+        self._put_line(record.server, named | {record.id})
         self.put(record)
         self.store.put(naming.index_name(record.id), entry)
 
     def remove(self, record: records.Record) -> None:
-        """Forget a backup; the record goes last."""
+        """Forget a backup; its place in the line goes last."""
         self.store.delete(naming.index_name(record.id))
         self.store.delete(naming.record_name(record.server, record.id))
+        named = self._line(record.server)
+        self._put_line(record.server, named - {record.id})
 
     def get(self, backup: str) -> records.Record:
         """The record of a backup.
 
         :raises exception.BackupNotFound: there is none of this id
-        :raises exception.DataDamaged: it, or its index entry, is damaged
+        :raises exception.DataDamaged: it, or what finds it, is damaged
         """
         try:
             naming.check('backup', backup)
-            return self._read(
-                naming.record_name(self._server_of(backup), backup)
-            )
+            server = self._server_of(backup)
+            self._line(server)
+            return self._read(naming.record_name(server, backup))
         except (exception.InvalidName, exception.ObjectMissing) as e:
             raise exception.BackupNotFound(backup, self.store.url) from e
 
@@ -97,7 +107,12 @@ class Catalog:
             return None
 
     def survey(self, server: str | None = None) -> Survey:
-        """All records, of one server or of all, with the damaged ones."""
+        """All records, of one server or of all, with the damaged ones.
+
+        Of all servers, those that a lagging listing does not name are not.
+
+        :raises exception.ObjectDamaged: the server's line is
+        """
         readable = []
         damaged = []
         for name in self._names(server):
@@ -132,8 +147,32 @@ class Catalog:
         return count
 
     def _names(self, server: str | None) -> Iterator[str]:
+        named = set()
+        if server is not None:
+            named = {
+                naming.record_name(server, backup)
+                for backup in self._line(server)
+            }
         for found in self.store.list(naming.record_prefix(server)):
+            named.discard(found.name)
             yield found.name
+        yield from sorted(named)
+
+    def _line(self, server: str) -> frozenset[str]:
+        name = naming.line_name(server)
+        try:
+            value = document.unseal(name, self.store.get(name))
+        except exception.ObjectMissing:
+            return frozenset()
+        return frozenset(value['backups'])
+
+    def _put_line(self, server: str, backups: frozenset[str]) -> None:
+        name = naming.line_name(server)
+        if backups:
+            value = {'format': 1, 'backups': sorted(backups)}
+            self.store.put(name, document.seal(value))
+        else:
+            self.store.delete(name)
 
     def _read(self, name: str) -> records.Record:
         value = document.unseal(name, self.store.get(name))

@@ -15,6 +15,7 @@
 ::
 
     backups/<server>/<backup>.json      the record: status, disks, times
+    lines/<server>.json                 which backups a server has
     index/<backup>                      which server a backup is of
     sets/<set>/<backup>/<number>        an object of pieces, 8 hex digits
     sets/<set>/<backup>/manifest-<n>    a part of the manifest, 4 hex digits
@@ -28,6 +29,7 @@ __all__ = (
     'backup_prefix',
     'check',
     'index_name',
+    'line_name',
     'manifest_part_name',
     'object_name',
     'record_name',
@@ -60,6 +62,11 @@ def record_prefix(server: str | None = None) -> str:
 def record_name(server: str, backup: str) -> str:
     """The object that makes a backup exist."""
     return f'{record_prefix(server)}{backup}.json'
+
+
+def line_name(server: str) -> str:
+    """The object that names all backups of a server."""
+    return f'lines/{server}.json'
 
 
 def index_name(backup: str) -> str:

@@ -105,7 +105,8 @@ def _missing(
             if number < len(needed) and _fits(found.size, needed[number]):
                 needed[number] = 0
         for number, end in enumerate(needed):
-            if end:
+            # Not listed is not missing: see catalog.py.
+            if end and not _is_there(store, f'{prefix}{number:08x}', end):
                 yield _finding(disk, index, number)
 
 
@@ -127,6 +128,13 @@ def _needed(manifest: base.Reader) -> dict[int, 'array.array[int]']:
             end = offset + length | (_BUNDLE if offset else 0)
             needed[number] = max(needed[number], end)
     return result
+
+
+def _is_there(store: store_base.Store, name: str, needed: int) -> bool:
+    try:
+        return _fits(store.stat(name).size, needed)
+    except exception.ObjectMissing:
+        return False
 
 
 def _fits(size: int, needed: int) -> bool:

@@ -11,6 +11,7 @@
 # under the License.
 
 
+from collections.abc import Iterator
 import itertools
 import pathlib
 import random
@@ -30,6 +31,7 @@ from ekko_nova.backup import opened
 from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
 from ekko_nova.backup import references
+from ekko_nova.backup.store import base as store_base
 from ekko_nova.backup.store import memory
 from ekko_nova import exception
 from tests import base
@@ -63,6 +65,8 @@ class EngineCase(base.TestCase):
         """The store holds what the available backups need, and no more."""
         line = line or self.line
         needed = set()
+        if line.available():
+            needed.add(f'lines/{engine.SERVER}.json')
         for record in line.available():
             needed.add(f'backups/{engine.SERVER}/{record.id}.json')
             needed.add(f'index/{record.id}')
@@ -254,7 +258,7 @@ class ObjectsTest(EngineCase):
         names = {
             name
             for name in self.line.names()
-            if name.startswith('sets/') or record.id in name
+            if name.startswith(('sets/', 'lines/')) or record.id in name
         }
         generator = random.Random(7)
         for name in sorted(names):
@@ -283,7 +287,7 @@ class ObjectsTest(EngineCase):
             )
 
     def _needs(self, backup: str, name: str) -> bool:
-        if backup in name:
+        if backup in name or name.startswith('lines/'):
             return True
         record = self.line.catalog.get(backup)
         with opened.open_disk(
@@ -429,6 +433,34 @@ class CatalogTest(EngineCase):
             exception.UnknownFormat, self.line.catalog.get, record.id
         )
         self.assertIn(name, str(error))
+
+
+class LaggingStore(memory.MemoryStore):
+    """Does not list objects that are newer than it lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: set[str] | None = None
+
+    def list(self, prefix: str = '') -> Iterator[store_base.ObjectStat]:
+        for found in super().list(prefix):
+            if self.listed is None or found.name in self.listed:
+                yield found
+
+
+class LaggingTest(EngineCase):
+    def test_a_listing_that_lags_loses_nothing(self) -> None:
+        store = LaggingStore()
+        self.line = engine.Line(store, self.disk)
+        self.disk.write(0, noise(2 * units.Mi))
+        first = self.line.backup()
+        store.listed = {found.name for found in store.list()}
+        self.disk.write(0, noise(BLOCK, 2))
+        second = self.line.backup()
+        self.assertIs(records.Type.INCREMENTAL, second.type)
+        self.line.delete(first.id)
+        self.assert_all_restore()
+        self.assertEqual([second.id], [r.id for r in self.line.available()])
 
 
 class SealedTest(EngineCase):
