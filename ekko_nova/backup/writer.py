@@ -147,6 +147,7 @@ class DiskWriter:
                     builder.clear(result.segment, result.count)
                     end = result.segment + result.count
                 self._report(end, report)
+            self._report(self._geometry.segments, report)
             source.check()
             if (load_ := self._placement.finish()) is not None:
                 sink.put(load_)
