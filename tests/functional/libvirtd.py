@@ -310,6 +310,12 @@ class Guest(fixtures.Fixture):
         """Write as the guest would, through the disk's device."""
         self._qemu_io(target, f'write -P {pattern} {offset} {length}')
 
+    def write_file(
+        self, target: str, offset: int, length: int, content: pathlib.Path
+    ) -> None:
+        """Write what is in a file that QEMU's user can read."""
+        self._qemu_io(target, f'write -s {content} {offset} {length}')
+
     def discard(self, target: str, offset: int, length: int) -> None:
         """Discard as the guest would."""
         self._qemu_io(target, f'discard {offset} {length}')
