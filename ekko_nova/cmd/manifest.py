@@ -124,11 +124,14 @@ class Dump(base.StoreCommand, lister.Lister):
 def _rows(manifest: manifest_base.Reader) -> Iterator[tuple[typing.Any, ...]]:
     header = manifest.header
     shape = geometry_.Geometry(header.size, header.segment_size)
+    zeros = 0
     for segment, count, entry in reader.segments(manifest, shape):
         if entry is None or not entry.layers:
-            zero = shape.full_mask(segment)
-            yield (segment, count, f'{zero:016x}', *[None] * 8)
+            zeros += count
             continue
+        if zeros:
+            yield _zero_row(segment - zeros, zeros)
+            zeros = 0
         for number, layer in enumerate(entry.layers):
             codec = header.codecs[layer.codec]
             yield (
@@ -144,6 +147,12 @@ def _rows(manifest: manifest_base.Reader) -> Iterator[tuple[typing.Any, ...]]:
                 f'{codec.compression}+{codec.encryption}',
                 layer.digest.hex(),
             )
+    if zeros:
+        yield _zero_row(shape.segments - zeros, zeros)
+
+
+def _zero_row(segment: int, count: int) -> tuple[typing.Any, ...]:
+    return (segment, count, 'all', *[None] * (len(_COLUMNS) - 3))
 
 
 class Generate(base.Command, show.ShowOne):

@@ -228,6 +228,8 @@ class LifeTest(ManageCase):
         done = self.run_manage('manifest', 'dump', backup['id'], '-f', 'json')
         self.assertIn(backup['id'], done.stderr)
         rows = json.loads(done.stdout)
+        # Of six segments the last is all zero, and the others have a layer.
+        self.assertEqual(6, sum(row['count'] for row in rows))
         layers = [row for row in rows if row['layer'] is not None]
         self.assertEqual({backup['id']}, {row['backup'] for row in layers})
         for driver in ('sqlite', 'osdk'):
