@@ -156,7 +156,10 @@ def _finish(
             catalog.store.delete(name)
             count += 1
     for child in chain.children(line, record):
-        catalog.put(dataclasses.replace(child, parent=record.parent))
+        # As it is now: written from memory it might come back to life.
+        now = catalog.find(child.server, child.id)
+        if now is not None:
+            catalog.put(dataclasses.replace(now, parent=record.parent))
     for disk in record.disks:
         for part in range(len(disk.manifest)):
             catalog.store.delete(

@@ -511,6 +511,29 @@ class SealedTest(EngineCase):
         only_new = line.with_settings(key_provider=self.provider('cd'))
         self.assert_restores(third.id, only_new)
 
+    def test_settings_may_change_from_backup_to_backup(self) -> None:
+        generator = random.Random(5)
+        provider = self.provider('ab')
+        line = self.line.with_settings(key_provider=provider)
+        for changes in (
+            {'segment_size': 2 * units.Mi, 'encryption': 'none'},
+            {'compression': 'zlib'},
+            {'compression': 'lzma', 'manifest': 'osdk'},
+            {'encryption': 'aes-gcm'},
+            {'compression': 'none'},
+            {'encryption': 'none'},
+        ):
+            offset = generator.randrange(4 * units.Mi)
+            self.disk.write(offset, generator.randbytes(700_000))
+            line = line.with_settings(**changes)
+            record = line.backup()
+            # A set keeps the segments it began with.
+            self.assertEqual(units.Mi, record.disks[0].segment_size)
+        for record in line.available():
+            self.assert_all_restore(line)
+            line.delete(record.id)
+        self.assertEqual(set(), line.names())
+
     def test_objects_cannot_be_swapped(self) -> None:
         store = self.line.store
         names = [
