@@ -35,7 +35,7 @@ next backup of every disk is full.
     ),
     cfg.IntOpt(
         'store_attempts',
-        default=6,
+        default=7,
         min=1,
         max=100,
         help="""
