@@ -343,7 +343,7 @@ class TargetFailed(OperatorNeeded):
     def __init__(self, target: str, reason: str) -> None:
         super().__init__(
             f'cannot write {target} ({reason}); '
-            'check space and permissions, then restore again'
+            'check space and permissions, then try again'
         )
         self.target = target
         self.reason = reason

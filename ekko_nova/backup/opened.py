@@ -15,8 +15,6 @@
 from collections.abc import Iterator
 import contextlib
 import dataclasses
-import pathlib
-import tempfile
 
 from ekko_nova.backup import fetch
 from ekko_nova.backup import keyring as keyrings
@@ -27,9 +25,10 @@ from ekko_nova.backup import naming
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
+from ekko_nova.backup import temporary
 from ekko_nova import exception
 
-__all__ = ('OpenedDisk', 'open_disk', 'temporary_directory')
+__all__ = ('OpenedDisk', 'open_disk')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,17 +39,6 @@ class OpenedDisk:
     manifest: base.Reader
     keyring: keyrings.Keyring
     fetcher: fetch.Fetcher
-
-
-@contextlib.contextmanager
-def temporary_directory(
-    settings: settings_.Settings,
-) -> Iterator[pathlib.Path]:
-    """A directory for manifests in use, removed at the end."""
-    with tempfile.TemporaryDirectory(
-        prefix='ekko-', dir=settings.temporary_directory
-    ) as path:
-        yield pathlib.Path(path)
 
 
 @contextlib.contextmanager
@@ -67,7 +55,7 @@ def open_disk(
     """
     owner = base.Owner(disk.set, record.id)
     keyring = keyrings.unlock(disk.key, settings.key_provider)
-    with temporary_directory(settings) as directory:
+    with temporary.directory(settings.temporary_directory) as directory:
         path = directory / 'manifest'
         parts.download(store, disk, owner, keyring, path)
         try:

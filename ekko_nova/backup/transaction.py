@@ -46,6 +46,7 @@ from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import temporary
 from ekko_nova.backup import writer
 from ekko_nova import block
 from ekko_nova import exception
@@ -126,7 +127,7 @@ class Transaction:
         with contextlib.ExitStack() as stack:
             disk, parent = self._open_parent(planned, source, stack)
             directory = stack.enter_context(
-                opened.temporary_directory(self._settings)
+                temporary.directory(self._settings.temporary_directory)
             )
             keyring, key = keyrings.begin(
                 self._settings.encryption,

@@ -15,8 +15,8 @@
 
 from collections.abc import Iterator
 import contextlib
-import tempfile
 
+from ekko_nova.backup import temporary
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import scratch
 
@@ -32,5 +32,5 @@ def socket_directory() -> Iterator[str]:
 
     Nobody but this user can enter it, so nobody else can read the disks.
     """
-    with tempfile.TemporaryDirectory(prefix='ekko-') as path:
-        yield path
+    with temporary.directory() as path:
+        yield str(path)

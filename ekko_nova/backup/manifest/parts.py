@@ -69,10 +69,14 @@ def download(
 
     :raises exception.ObjectMissing: a part is not there
     :raises exception.ObjectDamaged: a part is not what was stored
+    :raises exception.TargetFailed: there is no room for it on this host
     """
-    with path.open('wb') as file:
-        for plain in _plain_parts(store, disk, owner, keyring):
-            file.write(plain)
+    try:
+        with path.open('wb') as file:
+            for plain in _plain_parts(store, disk, owner, keyring):
+                file.write(plain)
+    except OSError as e:
+        raise exception.TargetFailed(str(path), e.strerror or str(e)) from e
 
 
 def _plain_parts(
