@@ -77,18 +77,19 @@ def delete(
 
 def collect(
     catalog: catalogs.Catalog, settings: settings_.Settings, server: str
-) -> int:
+) -> tuple[records.Record, ...]:
     """Remove what interrupted backups and deletions of a server left.
 
-    :returns: how many backups that were
+    :returns: the backups that were removed; their disks may still have the
+        bitmaps that were begun for them
     """
     survey = catalog.survey(server)
-    count = 0
+    collected = []
     for record in survey.records:
         if _collect(catalog, settings, survey, record):
             LOG.info('collected leftovers: backup=%s', record.id)
-            count += 1
-    return count
+            collected.append(record)
+    return tuple(collected)
 
 
 def _collect(

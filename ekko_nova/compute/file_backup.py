@@ -66,9 +66,8 @@ def backup_file(
     """
     path = path.absolute()
     info = image.info(str(path), format)
-    line_name = set_name or names.for_file(path)
+    line_name = names.for_file(path) if set_name is None else set_name
     naming.check('set', line_name)
-    prune.collect(catalog, settings, line_name)
     facts = decision.DiskFacts(
         identity=line_name,
         format=info.format,
@@ -78,6 +77,8 @@ def backup_file(
         bitmaps=checkpoint.image_bitmaps(info),
     )
     present = [bitmap.name for bitmap in facts.bitmaps]
+    collected = prune.collect(catalog, settings, line_name)
+    remove_bitmaps(str(path), plan.outdated(present, collected))
     line = catalog.survey(line_name).records
     parent = None if full else chain.parent_for(line, present)
     verdict = plan.decide(facts, parent, requested=full)

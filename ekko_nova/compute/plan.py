@@ -65,7 +65,9 @@ def planned(
 
 
 def outdated(
-    bitmaps: Iterable[str], line: Iterable[records.Record], keep: str
+    bitmaps: Iterable[str],
+    line: Iterable[records.Record],
+    keep: str | None = None,
 ) -> tuple[str, ...]:
     """Those of our bitmaps that no later backup of this line will use.
 
