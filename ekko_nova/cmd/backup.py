@@ -117,7 +117,7 @@ class Backup(base.StoreCommand, show.ShowOne):
         for option in ('disk', 'quiesce'):
             if getattr(parsed_args, option):
                 raise exception.InvalidOption(
-                    f'--{option}', '', 'it goes with --domain'
+                    f'--{option}', 'with SOURCE', 'it goes with --domain'
                 )
         return file_backup.backup_file(
             it.catalog,
@@ -139,8 +139,8 @@ class Backup(base.StoreCommand, show.ShowOne):
             if getattr(parsed_args, option):
                 raise exception.InvalidOption(
                     f'--{option.replace("_", "-")}',
-                    '',
-                    'it goes with SOURCE, not with --domain',
+                    'with --domain',
+                    'it goes with SOURCE',
                 )
         with host.Hypervisor(parsed_args.connect) as hypervisor:
             return domain_backup.backup_domain(

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import inspect
 import sys
+import traceback
 import typing
 
 from cliff import command
@@ -49,17 +50,25 @@ class Command(command.Command):
         try:
             return super().run(parsed_args)
         except exception.EkkoError as e:
-            if self.app.options.debug:
-                raise
             return self._fail(str(e), e.exit_code)
         except cfg.Error as e:
             return self._fail(f'configuration: {e}', 3)
         except KeyboardInterrupt:
             return self._fail('interrupted, nothing was left behind', 130)
+        except BrokenPipeError:
+            raise  # Whoever reads our output has seen enough: no error.
+        except Exception as e:  # noqa: BLE001  the last place to report it
+            return self._fail(
+                f'{type(e).__name__}: {e}; this should have been foreseen, '
+                'please report it (--debug shows where it happened)',
+                1,
+            )
 
     def _fail(self, message: str, status: int) -> int:
-        sys.stdout.flush()
-        print(f'ekko-manage: {message}', file=sys.stderr)
+        if self.app.options.debug:
+            traceback.print_exc()
+        line = '; '.join(message.splitlines())
+        print(f'ekko-manage: {line}', file=sys.stderr)
         return status
 
 

@@ -56,15 +56,21 @@ def configuration(
     """Read configuration files; what ``overrides`` names wins over them.
 
     :raises cfg.Error: a file is missing, or a value is not usable
+    :raises exception.InvalidOption: a file cannot be read
     """
     conf = cfg.ConfigOpts()
     conf_.register_opts(conf)
-    conf(
-        args=[],
-        project='ekko',
-        default_config_files=list(files),
-        default_config_dirs=[],
-    )
+    try:
+        conf(
+            args=[],
+            project='ekko',
+            default_config_files=list(files),
+            default_config_dirs=[],
+        )
+    except (OSError, UnicodeDecodeError) as e:
+        raise exception.InvalidOption(
+            '--config-file', ' '.join(files), str(e)
+        ) from e
     for name in _OVERRIDES:
         if overrides.get(name) is not None:
             conf.set_override(name, overrides[name], group='ekko')

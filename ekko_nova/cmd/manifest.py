@@ -32,6 +32,7 @@ from ekko_nova.backup import opened
 from ekko_nova.backup import reader
 from ekko_nova.cmd import base
 from ekko_nova.compute import restore
+from ekko_nova import exception
 
 __all__ = ('Dump', 'Generate')
 
@@ -48,6 +49,9 @@ _COLUMNS: typing.Final = (
     'codec',
     'digest',
 )
+
+#: A disk is smaller than 8 EiB.
+_GIB_LIMIT: typing.Final = 8 * units.Ei // units.Gi
 
 
 class Dump(base.StoreCommand, lister.Lister):
@@ -183,9 +187,9 @@ class Generate(base.Command, show.ShowOne):
         parser.add_argument(
             '--segment-size-mib',
             type=int,
+            choices=(1, 2, 4, 8, 16, 32, 64),
             default=4,
-            metavar='N',
-            help='in MiB, a power of two (default: %(default)s)',
+            help='in MiB (default: %(default)s)',
         )
         parser.add_argument(
             '--output', required=True, metavar='FILE', help='file to make'
@@ -196,6 +200,12 @@ class Generate(base.Command, show.ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[typing.Any, typing.Any]:
         began = time.monotonic()
+        if not 0 < parsed_args.size_gib < _GIB_LIMIT:
+            raise exception.InvalidOption(
+                '--size-gib',
+                parsed_args.size_gib,
+                f'use at least 1 and less than {_GIB_LIMIT}',
+            )
         path = pathlib.Path(parsed_args.output)
         size = parsed_args.size_gib * units.Gi
         segment_size = parsed_args.segment_size_mib * units.Mi
