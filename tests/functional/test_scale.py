@@ -127,15 +127,65 @@ class ScaleTest(base.TestCase):
         changed = self.write_at_random(guest)
         incremental = self.manage(*domain)
         guest.stop()
+        self._assert_cheap(incremental, changed)
+        self._assert_whole_without(full, incremental, path)
 
+    def test_what_an_incremental_of_a_file_costs(self) -> None:
+        path = self.data()
+        full = self.manage('backup', str(path))
+        segment = full['disks'][0]['segment_size']
+        changed = self.write_into_file(path, segment)
+        incremental = self.manage('backup', str(path))
+        self._assert_cheap(incremental, changed)
+        # Of the segment that was written anew, the full has the old one.
+        removed = self._assert_whole_without(full, incremental, path)
+        self.assertEqual(1, removed)
+        gone = self.root / 'store/sets' / full['set'] / full['id'] / '00000000'
+        self.assertFalse(gone.exists())
+
+    def write_into_file(self, path: pathlib.Path, first: int) -> int:
+        """All of the first bytes, then as above; returns the bytes."""
+        generator = random.Random(2)
+        noise = self.root / 'noise'
+        noise.write_bytes(generator.randbytes(_WRITE))
+        blocks = range(first // _WRITE, 4 * units.Gi // _WRITE)
+        places = [
+            (0, first),
+            *(
+                (block * _WRITE, _WRITE)
+                for block in generator.sample(blocks, _WRITES)
+            ),
+        ]
+        subprocess.run(
+            ['qemu-io', '-f', 'qcow2', str(path)],
+            input='\n'.join(
+                f'write -s {noise} {offset} {length}'
+                for offset, length in places
+            ),
+            check=True,
+            text=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return sum(length for _, length in places)
+
+    def _assert_cheap(
+        self, incremental: dict[str, typing.Any], changed: int
+    ) -> None:
         self.assertEqual('incremental', incremental['type'])
         self.assertLessEqual(incremental['changed_bytes'], 1.05 * changed)
         self.assertLessEqual(incremental['stored_bytes'], 1.05 * changed)
         self.assertLessEqual(incremental['objects'], 40)
 
+    def _assert_whole_without(
+        self,
+        full: dict[str, typing.Any],
+        incremental: dict[str, typing.Any],
+        path: pathlib.Path,
+    ) -> int:
+        """Delete the full; returns how many objects of data that removed."""
         before = self._stored()
-        self.manage('delete', full['id'])
-        # The segments it had alone are gone, the others are not.
+        [deleted] = self.manage('delete', full['id'])
+        # What it had alone is gone, at least its manifest, and nothing else.
         self.assertLess(self._stored(), before)
         self.assertEqual(
             [], self.manage('verify', '--deep', incremental['id'])
@@ -144,6 +194,7 @@ class ScaleTest(base.TestCase):
         self.manage('restore', incremental['id'], '--output', str(output))
         argv = ['qemu-img', 'compare', '-q', str(path), str(output)]
         self.assertEqual(0, subprocess.run(argv, check=False).returncode)
+        return int(deleted['objects_removed'])
 
     def _stored(self) -> int:
         return sum(
