@@ -344,8 +344,17 @@ class Transaction:
         try:
             prune.discard(self._catalog, self.record)
         except exception.EkkoError as e:
-            LOG.warning(
-                'left for the next run to collect: backup=%s %s',
-                self.record.id,
-                e,
-            )
+            if self._may_be_known():
+                LOG.warning(
+                    'left for the next run to collect: backup=%s %s',
+                    self.record.id,
+                    e,
+                )
+
+    def _may_be_known(self) -> bool:
+        """Whether the store has a record, so that there may be leftovers."""
+        try:
+            found = self._catalog.find(self.record.server, self.record.id)
+        except exception.EkkoError:
+            return True
+        return found is not None

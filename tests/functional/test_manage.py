@@ -30,7 +30,7 @@ from oslo_utils import units
 from ekko_nova.backup import document
 from tests import base
 
-_COMMAND = pathlib.Path(sys.executable).with_name('ekko-manage')
+COMMAND = pathlib.Path(sys.executable).with_name('ekko-manage')
 _SIZE = 24 * units.Mi
 
 
@@ -45,7 +45,7 @@ class ManageCase(base.TestCase):
     def run_manage(
         self, *words: str | pathlib.Path
     ) -> subprocess.CompletedProcess[str]:
-        argv = [str(_COMMAND), *self.before, *map(str, words)]
+        argv = [str(COMMAND), *self.before, *map(str, words)]
         if 'generate' not in words:
             argv += self.options
         return subprocess.run(
@@ -255,7 +255,7 @@ class LifeTest(ManageCase):
         path = self.image('disk.qcow2')
         self.assertEqual('', self.run_manage('backup', path).stderr)
         ours, theirs = pty.openpty()
-        argv = [str(_COMMAND), 'backup', str(path), *self.options]
+        argv = [str(COMMAND), 'backup', str(path), *self.options]
         with os.fdopen(ours, 'rb', buffering=0) as screen:
             subprocess.run(
                 argv, stdout=subprocess.DEVNULL, stderr=theirs, check=True
@@ -449,7 +449,7 @@ class SignalTest(ManageCase):
     def _interrupted(
         self, number: signal.Signals, delay: float, *words: str | pathlib.Path
     ) -> int:
-        argv = [_COMMAND, *words, *self.options]
+        argv = [COMMAND, *words, *self.options]
         with subprocess.Popen(
             argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -511,7 +511,7 @@ class SignalTest(ManageCase):
         done: list[str] = []
         for attempt in range(1, 10):
             before = set((self.store / 'backups').rglob('*.json'))
-            argv = [str(_COMMAND), 'backup', str(self.disk), *self.options]
+            argv = [str(COMMAND), 'backup', str(self.disk), *self.options]
             with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
                 made: set[pathlib.Path] = set()
                 while not made and process.poll() is None:
@@ -548,7 +548,8 @@ class FlipTest(ManageCase):
         for path in paths:
             data = path.read_bytes()
             name = str(path.relative_to(self.store))
-            for position in {0, generator.randrange(len(data))}:
+            last = len(data) - 1
+            for position in {0, generator.randint(0, last), last}:
                 changed = bytearray(data)
                 changed[position] ^= 1 << generator.randrange(8)
                 path.write_bytes(changed)
