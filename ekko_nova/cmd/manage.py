@@ -92,4 +92,12 @@ def _terminate(number: int, _frame: types.FrameType | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     signal.signal(signal.SIGTERM, _terminate)
-    return Manage().run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return Manage().run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        # While the commands and all that they need were being imported.
+        print('ekko-manage: interrupted before it began', file=sys.stderr)
+        return 130
+    finally:
+        # Python's own end is no place for a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
