@@ -20,18 +20,25 @@ are left over, and removes them.
 from collections.abc import Iterator
 import contextlib
 import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
-import typing
 
 from ekko_nova import exception
 
 __all__ = ('directory',)
 
-#: Long enough not to be the name of anything that people keep.
-_PREFIX: typing.Final = 'ekko-temporary-'
+
+def _prefix() -> str:
+    """What the directories of this host are called, and nothing else is.
+
+    Another host's locks may not be seen here, on NFS for one.
+    """
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()
+    return f'.ekko-{host[:8]}-'
 
 
 @contextlib.contextmanager
@@ -58,7 +65,7 @@ def directory(parent: pathlib.Path | None = None) -> Iterator[pathlib.Path]:
 def _make(parent: pathlib.Path) -> tuple[pathlib.Path, int]:
     """A new directory, and the descriptor that holds its lock."""
     while True:
-        path = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        path = pathlib.Path(tempfile.mkdtemp(prefix=_prefix(), dir=parent))
         # Between its making and its locking, somebody may have taken it for
         # a leftover.
         with contextlib.suppress(FileNotFoundError):
@@ -70,7 +77,7 @@ def _make(parent: pathlib.Path) -> tuple[pathlib.Path, int]:
 
 def _collect(parent: pathlib.Path) -> None:
     """Remove what processes of ours that were killed have left."""
-    for path in parent.glob(f'{_PREFIX}*'):
+    for path in parent.glob(f'{_prefix()}*'):
         # Somebody else's, or just removed: none of our business.
         with contextlib.suppress(OSError):
             descriptor = _open(path)

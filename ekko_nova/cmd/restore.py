@@ -31,7 +31,9 @@ class Restore(base.StoreCommand, show.ShowOne):
     """Restore a disk of a backup, every byte verified.
 
     A file appears under its name when it is complete; nothing is ever
-    replaced. A block device is written in place.
+    replaced. Until then it lies in a hidden directory beside (.ekko-…); if
+    the restore is killed, the next one there removes that. A block device is
+    written in place.
 
     Examples::
 

@@ -25,9 +25,11 @@ from ekko_nova.backup import progress
 from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import temporary
 from ekko_nova import block
 from ekko_nova.compute import host
 from ekko_nova import exception
+from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
 
 __all__ = ('restore_disk', 'select_disk')
@@ -82,7 +84,9 @@ def restore_disk(
         it = stack.enter_context(
             opened.open_disk(catalog.store, settings, record, disk)
         )
-        target = stack.enter_context(_target(output, format, disk.size))
+        target = stack.enter_context(
+            _target(output.absolute(), format, disk.size)
+        )
         return reader.restore(
             it.manifest, it.fetcher, target, settings.workers, report
         )
@@ -102,18 +106,22 @@ def _target(
         return
     if os.path.lexists(output):
         raise exception.TargetExists(str(output))
-    partial = output.with_name(f'.{output.name}.{os.getpid()}.partial')
-    with _created(partial, format, size) as target:
-        yield target
-    try:
-        # A link, unlike a rename, never replaces what came meanwhile.
-        os.link(partial, output)
-    except FileExistsError as e:
-        raise exception.TargetExists(str(output)) from e
-    except OSError as e:
-        raise exception.TargetFailed(str(output), str(e.strerror)) from e
-    finally:
-        partial.unlink()
+    # Beside the file to be, so that what a killed restore leaves is found
+    # by the next.
+    with temporary.directory(output.parent) as directory:
+        incomplete = directory / output.name
+        with _created(incomplete, format, size) as target:
+            yield target
+        try:
+            # A link, unlike a rename, never replaces what came meanwhile.
+            os.link(incomplete, output)
+            file_target.sync_directory(str(output))
+        except FileExistsError as e:
+            raise exception.TargetExists(str(output)) from e
+        except OSError as e:
+            raise exception.TargetFailed(
+                str(output), e.strerror or str(e)
+            ) from e
 
 
 @contextlib.contextmanager

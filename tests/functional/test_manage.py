@@ -280,7 +280,7 @@ class RefusalTest(ManageCase):
         line = super().refused(status, *words, names=names)
         self.assertEqual(self.stored, self.contents(self.store))
         self.assertEqual(self.known, self.bitmaps(self.disk))
-        self.assertEqual([], list(self.root.glob('.*partial')))
+        self.assertEqual([], list(self.root.glob('.ekko-*')))
         return line
 
     def test_sources(self) -> None:
@@ -528,7 +528,7 @@ class SignalTest(ManageCase):
         output = self.root / 'out.raw'
 
         def check() -> None:
-            self.assertEqual([], list(self.root.glob('.*partial')))
+            self.assertEqual([], list(self.root.glob('.ekko-*')))
             if output.exists():
                 self.assertEqual(192 * units.Mi, output.stat().st_size)
 

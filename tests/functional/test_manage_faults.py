@@ -69,7 +69,7 @@ class FaultCase(test_manage.ManageCase):
 
     def assert_nothing_about(self) -> None:
         self.assertEqual([], list(self.temporary.iterdir()))
-        self.assertEqual([], list(self.root.rglob('.*partial')))
+        self.assertEqual([], list(self.root.rglob('.ekko-*')))
         self.assertEqual([], self.processes())
 
     def processes(self) -> list[str]:
@@ -374,8 +374,25 @@ class SignalTest(FaultCase):
                 self.assertEqual(status, code, said)
                 self.assertFalse(output.exists())
 
+    def test_a_restore_that_is_killed(self) -> None:
+        output = self.root / 'out'
+        for _ in range(20):
+            code, _said = self._hit(
+                *(signal.SIGKILL, self._restores),
+                *('restore', self.backup, '--output', output),
+            )
+            if code:
+                break
+            output.unlink()
+        self.assertEqual(-signal.SIGKILL, code)
+        self.assertFalse(output.exists())
+        self.assertNotEqual([], list(self.root.glob('.ekko-*/out')))
+        self.manage('restore', self.backup, '--output', output)
+        self.same(self.disk, output)
+        self.assert_as_before()
+
     def _restores(self) -> bool:
-        for path in self.root.glob('.out.*partial'):
+        for path in self.root.glob('.ekko-*/out'):
             with contextlib.suppress(FileNotFoundError):
                 return path.stat().st_blocks * 512 > units.Mi
         return False
