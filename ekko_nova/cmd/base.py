@@ -16,6 +16,7 @@
 import argparse
 import contextlib
 import inspect
+import os
 import sys
 import traceback
 import typing
@@ -38,6 +39,16 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return super()._fill_text(text, width, indent)
 
 
+def _flush() -> None:
+    """See that all output has arrived, while that can still be reported."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python tries again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
 class Command(command.Command):
     """Turns errors into one line on standard error and an exit status."""
 
@@ -48,7 +59,9 @@ class Command(command.Command):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
-            return super().run(parsed_args)
+            status: int = super().run(parsed_args)
+            _flush()
+            return status
         except exception.EkkoError as e:
             return self._fail(str(e), e.exit_code)
         except cfg.Error as e:

@@ -18,6 +18,7 @@ no object, bitmap, file, socket or process.
 
 from collections.abc import Callable
 import contextlib
+import os
 import pathlib
 import random
 import signal
@@ -248,9 +249,15 @@ class MachineTest(FaultCase):
     def test_what_nobody_foresaw(self) -> None:
         """An error of the program is one line too, and says where to look."""
         argv = [test_manage.COMMAND, 'show', self.backup, *self.options]
+        buffered = dict(os.environ)
+        buffered.pop('PYTHONUNBUFFERED', None)
         with pathlib.Path('/dev/full').open('wb') as full:
             done = subprocess.run(
-                argv, stdout=full, stderr=subprocess.PIPE, check=False
+                argv,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=buffered,
+                check=False,
             )
         self.assertEqual(1, done.returncode)
         [line] = done.stderr.decode().splitlines()
