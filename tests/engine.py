@@ -84,7 +84,7 @@ class Line:
             self.catalog,
             self.settings,
             server=SERVER,
-            backup=backup,
+            request=records.Request(backup),
             parent=None if full else parent,
             disks=[planned],
         ) as job:

@@ -33,7 +33,7 @@ from ekko_nova.backup import references
 from ekko_nova.backup import settings as settings_
 from ekko_nova import exception
 
-__all__ = ('Reclaimed', 'collect', 'delete', 'discard')
+__all__ = ('Reclaimed', 'collect', 'delete', 'discard', 'settle')
 
 LOG = logging.getLogger(__name__)
 
@@ -55,10 +55,12 @@ def delete(
     :raises exception.DataDamaged: a record of the line cannot be read
     """
     record = catalog.get(backup)
-    if record.status is records.Status.CREATING:
-        if not chain.is_abandoned(record, settings.stale_after):
-            raise exception.InProgress(record.server, backup, 'backup')
-        discard(catalog, record)
+    if record.status is records.Status.CREATING and not chain.is_abandoned(
+        record, settings.stale_after
+    ):
+        raise exception.InProgress(record.server, backup, 'backup')
+    if record.finished_at is None:
+        discard(catalog, dataclasses.replace(record, requested=False))
         return Reclaimed(0)
     deleting = dataclasses.replace(record, status=records.Status.DELETING)
     catalog.put(deleting)
@@ -98,12 +100,12 @@ def _collect(
     survey: catalogs.Survey,
     record: records.Record,
 ) -> bool:
-    if record.status is records.Status.AVAILABLE:
+    if record.status in (records.Status.AVAILABLE, records.Status.ERROR):
         return False
     if record.status is records.Status.CREATING:
         if not chain.is_abandoned(record, settings.stale_after):
             return False
-        discard(catalog, record)
+        discard(catalog, record, 'the process that made it has ended')
     elif record.finished_at is None:
         discard(catalog, record)
     else:
@@ -130,17 +132,34 @@ def _builder(
     return None
 
 
-def discard(catalog: catalogs.Catalog, record: records.Record) -> None:
-    """Remove a backup that never became available, with all it stored."""
+def discard(
+    catalog: catalogs.Catalog,
+    record: records.Record,
+    reason: str | None = None,
+) -> None:
+    """Remove a backup that never became available, with all it stored.
+
+    If it was requested, a record of the failure stays.
+
+    :param reason: why there is no backup; the record's own by default
+    """
     # If its last write did arrive after all, it is available: it must not
     # be while its objects go.
     deleting = dataclasses.replace(
-        record, status=records.Status.DELETING, finished_at=None
+        record,
+        status=records.Status.DELETING,
+        finished_at=None,
+        progress=None,
+        error=reason or record.error,
     )
     catalog.put(deleting)
     for disk in record.disks:
         _delete_all(catalog, naming.backup_prefix(disk.set, record.id))
-    catalog.remove(record)
+    if record.requested:
+        failed = dataclasses.replace(deleting, status=records.Status.ERROR)
+        catalog.put(failed)
+    else:
+        catalog.remove(record)
 
 
 def _finish(
@@ -237,6 +256,24 @@ def _everything(
             if not number.startswith('manifest-'):
                 result.add(owner, int(number, 16))
     return result
+
+
+def settle(
+    catalog: catalogs.Catalog, server: str, request: records.Request, why: str
+) -> records.Record:
+    """See a requested backup ended whose maker is known to be dead.
+
+    :param why: it failed, if it did
+    :returns: its record, ``available`` or ``error``
+    """
+    found = catalog.find(server, request.backup)
+    if found is None:
+        found = records.begun(server, request)
+        catalog.announce(found)
+    if found.finished_at is None and found.status is not records.Status.ERROR:
+        discard(catalog, dataclasses.replace(found, requested=True), why)
+        found = catalog.get(request.backup)
+    return found
 
 
 def _delete_all(catalog: catalogs.Catalog, prefix: str) -> None:

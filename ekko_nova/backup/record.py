@@ -17,7 +17,12 @@ A record is the one object that is ever written again: its status moves
 ::
 
     creating ──▶ available ──▶ deleting ──▶ (removed)
-        └────────(removed)─────────▲
+        │                        ▲ │ ▲
+        └────────────────────────┘ ▼ │
+                                 error
+
+What failed is removed; only if somebody was given its id before it was made
+(:attr:`Record.requested`) it stays, as an error, until they delete it.
 """
 
 import base64
@@ -25,6 +30,8 @@ import dataclasses
 import datetime
 import enum
 import typing
+
+from oslo_utils import timeutils
 
 from ekko_nova.backup.codec import base as codec_base
 from ekko_nova.backup import document
@@ -34,10 +41,13 @@ from ekko_nova import exception
 __all__ = (
     'DiskRecord',
     'Part',
+    'Progress',
     'Record',
+    'Request',
     'Skipped',
     'Status',
     'Type',
+    'begun',
     'from_document',
     'to_document',
 )
@@ -50,6 +60,7 @@ class Status(enum.StrEnum):
 
     CREATING = 'creating'
     AVAILABLE = 'available'
+    ERROR = 'error'
     DELETING = 'deleting'
 
 
@@ -127,6 +138,37 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a backup has come, over all of its disks.
+
+    :ivar percent: of the disks dealt with, unchanged parts included
+    :ivar read_bytes: read from the disks so far
+    :ivar rate: bytes read per second, since it began
+    :ivar remaining: seconds to go, if it goes on as it did; ``None`` before
+        that can be told
+    """
+
+    percent: int
+    read_bytes: int
+    rate: int
+    remaining: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What a backup is asked for with.
+
+    :ivar backup: its id, new
+    :ivar known: somebody was told the id; a failure stays listed
+    :ivar instance: what is needed to build the instance anew
+    """
+
+    backup: str
+    known: bool = False
+    instance: document.Document | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """A backup of a server: all of its disks at one instant.
 
@@ -141,6 +183,10 @@ class Record:
     :ivar process: who writes it
     :ivar quiesced: true, or why the file systems were not frozen
     :ivar note: an alarm somebody should read
+    :ivar requested: somebody knows the id since before the backup began
+    :ivar error: why there is no backup
+    :ivar progress: how far it is; ``None`` unless it is creating
+    :ivar instance: what is needed to build the instance anew, in Nova's words
     """
 
     id: str
@@ -156,6 +202,10 @@ class Record:
     finished_at: datetime.datetime | None = None
     seconds: float | None = None
     note: str | None = None
+    requested: bool = False
+    error: str | None = None
+    progress: Progress | None = None
+    instance: document.Document | None = None
 
     @property
     def type(self) -> Type:
@@ -169,6 +219,31 @@ class Record:
             if disk.identity == identity:
                 return disk
         return None
+
+
+def begun(
+    server: str,
+    request: Request,
+    *,
+    parent: str | None = None,
+    disks: tuple[DiskRecord, ...] = (),
+    skipped: tuple[Skipped, ...] = (),
+) -> Record:
+    """The record of a backup that this process begins now."""
+    now = timeutils.utcnow(with_timezone=True)
+    return Record(
+        id=request.backup,
+        server=server,
+        status=Status.CREATING,
+        parent=parent,
+        created_at=now,
+        updated_at=now,
+        process=process.current(),
+        disks=disks,
+        skipped=skipped,
+        requested=request.known,
+        instance=request.instance,
+    )
 
 
 def to_document(record: Record) -> document.Document:
@@ -208,6 +283,8 @@ def from_document(name: str, value: document.Document) -> Record:
         fields['skipped'] = tuple(
             Skipped(**skipped) for skipped in fields['skipped']
         )
+        if fields.get('progress') is not None:
+            fields['progress'] = Progress(**fields['progress'])
         return Record(**fields)
     except (KeyError, TypeError, ValueError) as e:
         raise exception.ObjectDamaged(

@@ -41,7 +41,6 @@ from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import load as manifests
 from ekko_nova.backup.manifest import parts
 from ekko_nova.backup import opened
-from ekko_nova.backup import process
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
@@ -59,7 +58,6 @@ LOG = logging.getLogger(__name__)
 class Transaction:
     """Makes one backup of one server.
 
-    :param backup: its id, new
     :param parent: the backup it builds on, if any
     :param disks: what is known of its disks so far: name, identity and set
     :param skipped: disks that are left out
@@ -73,13 +71,12 @@ class Transaction:
         settings: settings_.Settings,
         *,
         server: str,
-        backup: str,
+        request: records.Request,
         parent: records.Record | None,
         disks: Sequence[records.DiskRecord],
         skipped: Sequence[records.Skipped] = (),
         report: progress.Report = progress.silent,
     ) -> None:
-        now = timeutils.utcnow(with_timezone=True)
         self._catalog = catalog
         self._settings = settings
         self._parent = parent
@@ -88,14 +85,10 @@ class Transaction:
         self._committed = False
         self._began = self._beaten = time.monotonic()
         self._notes: list[str] = []
-        self.record = records.Record(
-            id=backup,
-            server=server,
-            status=records.Status.CREATING,
+        self.record = records.begun(
+            server,
+            request,
             parent=parent.id if parent else None,
-            created_at=now,
-            updated_at=now,
-            process=process.current(),
             disks=tuple(disks),
             skipped=tuple(skipped),
         )
@@ -105,14 +98,16 @@ class Transaction:
             self._catalog.announce(self.record)
             self._check_alone()
             self._check_parent()
-        except BaseException:
-            self._abort()
+        except BaseException as e:
+            self._abort(e)
             raise
         return self
 
-    def __exit__(self, *unused: object) -> None:
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _trace: object
+    ) -> None:
         if not self._committed:
-            self._abort()
+            self._abort(error)
 
     def write_disk(
         self, planned: records.DiskRecord, source: block.BlockSource
@@ -191,6 +186,7 @@ class Transaction:
         record = dataclasses.replace(
             self.record,
             status=records.Status.AVAILABLE,
+            progress=None,
             updated_at=now,
             finished_at=now,
             seconds=round(time.monotonic() - self._began, 3),
@@ -303,11 +299,29 @@ class Transaction:
         if time.monotonic() - self._beaten > self._settings.heartbeat:
             self._check_own()
             self.record = dataclasses.replace(
-                self.record, updated_at=timeutils.utcnow(with_timezone=True)
+                self.record,
+                updated_at=timeutils.utcnow(with_timezone=True),
+                progress=self._progress(now),
             )
             self._catalog.put(self.record)
             self._beaten = time.monotonic()
         self._report(now)
+
+    def _progress(self, now: progress.Progress) -> records.Progress:
+        seconds = time.monotonic() - self._began
+        size = sum(max(disk.size, 1) for disk in self.record.disks)
+        done = now.position + sum(disk.size for disk in self._written.values())
+        read = now.moved + sum(
+            disk.read_bytes for disk in self._written.values()
+        )
+        # A disk may have grown since it was planned.
+        done = min(done, size)
+        return records.Progress(
+            percent=100 * done // size,
+            read_bytes=read,
+            rate=int(read / seconds),
+            remaining=int(seconds * (size - done) / done) if done else None,
+        )
 
     def _check_alone(self) -> None:
         for other in self._catalog.survey(self.record.server).records:
@@ -340,9 +354,12 @@ class Transaction:
                 self.record.server, self.record.id, 'deletion of backup'
             )
 
-    def _abort(self) -> None:
+    def _abort(self, error: BaseException | None) -> None:
+        reason = 'it was cancelled'
+        if isinstance(error, Exception):
+            reason = str(error)
         try:
-            prune.discard(self._catalog, self.record)
+            prune.discard(self._catalog, self.record, reason)
         except exception.EkkoError as e:
             if self._may_be_known():
                 LOG.warning(

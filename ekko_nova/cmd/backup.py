@@ -27,6 +27,7 @@ from ekko_nova.cmd import progress
 from ekko_nova.compute import domain_backup
 from ekko_nova.compute import file_backup
 from ekko_nova.compute import host
+from ekko_nova.compute import selection
 from ekko_nova import exception
 
 __all__ = ('Backup',)
@@ -147,9 +148,11 @@ class Backup(base.StoreCommand, show.ShowOne):
                 it.catalog,
                 it.settings,
                 hypervisor.lookup(parsed_args.domain),
-                targets=parsed_args.disk,
-                full=parsed_args.full,
-                freeze=parsed_args.quiesce,
+                domain_backup.Options(
+                    select=selection.by_target(parsed_args.disk),
+                    full=parsed_args.full,
+                    freeze=parsed_args.quiesce,
+                ),
                 places=it.places,
                 report=report,
             )

@@ -13,7 +13,10 @@
 
 """Back up the disks of a libvirt domain, running or shut off."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
+import contextlib
+import dataclasses
 
 from oslo_log import log as logging
 
@@ -27,6 +30,7 @@ from ekko_nova.backup import transaction
 from ekko_nova.compute import names
 from ekko_nova.compute import plan
 from ekko_nova.compute import reading
+from ekko_nova.compute import selection
 from ekko_nova import exception
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
@@ -34,69 +38,107 @@ from ekko_nova.virt import domain as domains
 from ekko_nova.virt import job as jobs
 from ekko_nova.virt import scratch
 
-__all__ = ('backup_domain',)
+__all__ = ('Options', 'backup_domain')
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """How a backup is taken.
+
+    :ivar select: which disks
+    :ivar full: read and store everything
+    :ivar freeze: freeze the guest's file systems at the instant
+    :ivar quiet: entered around the begin; keeps others off the domain
+    """
+
+    select: selection.Select = selection.everything
+    full: bool = False
+    freeze: bool = False
+    quiet: Callable[[], contextlib.AbstractContextManager[None]] = (
+        contextlib.nullcontext
+    )
 
 
 def backup_domain(
     catalog: catalogs.Catalog,
     settings: settings_.Settings,
     domain: domains.Domain,
+    options: Options,
     *,
-    targets: Sequence[str] | None = None,
-    full: bool = False,
-    freeze: bool = False,
     places: scratch.Places,
+    request: records.Request | None = None,
     report: progress.Report = progress.silent,
 ) -> records.Record:
     """Take a backup of all disks, or some, as they are at one instant.
 
     Each disk goes incremental if the rule allows it, and full otherwise.
 
-    :param targets: the disks to take, by target; all that are fit by default
-    :param full: read and store everything
-    :param freeze: freeze the guest's file systems at the instant
+    :param request: by default one with a new id
     :raises exception.InvalidSource: there is no disk that can be backed up
-    :raises exception.InvalidOption: a target is not, or not fit
     :raises exception.EkkoError: nothing of this backup is kept
     """
     prune.collect(catalog, settings, domain.uuid)
-    fit, skipped = _choose(domain, targets)
-    facts = [(disk, checkpoint.disk_facts(domain, disk)) for disk in fit]
+    chosen_disks = _select(domain, options.select)
+    facts = [
+        (disk, checkpoint.disk_facts(domain, disk, identity))
+        for disk, identity in chosen_disks.disks
+    ]
+    fit = [disk for disk, _ in facts]
     present = {bitmap.name for _, each in facts for bitmap in each.bitmaps}
     line = catalog.survey(domain.uuid).records
-    parent = None if full else chain.parent_for(line, present)
+    parent = None if options.full else chain.parent_for(line, present)
     chosen = [
-        reading.Chosen(disk, each, plan.decide(each, parent, requested=full))
+        reading.Chosen(
+            disk, each, plan.decide(each, parent, requested=options.full)
+        )
         for disk, each in facts
     ]
-    backup = names.new_backup()
-    bitmap = checkpoint.bitmap_name(backup)
+    request = request or records.Request(names.new_backup())
+    bitmap = checkpoint.bitmap_name(request.backup)
     with transaction.Transaction(
         catalog,
         settings,
         server=domain.uuid,
-        backup=backup,
+        request=request,
         parent=parent,
         disks=[reading.planned(domain, each, bitmap) for each in chosen],
-        skipped=skipped,
+        skipped=chosen_disks.skipped,
         report=report,
     ) as job:
         # Not before: only now it is certain that no other process is about
         # to begin a job, with checkpoints that are not ours to forget.
         jobs.recover(domain, places)
         try:
-            way = reading.Reading(domain, job, settings.workers, bitmap)
+            way = reading.Reading(
+                domain, job, settings.workers, bitmap, options.quiet
+            )
             if domain.is_active():
-                record = way.through_qemu(chosen, places, freeze=freeze)
+                record = way.through_qemu(
+                    chosen, places, freeze=options.freeze
+                )
             else:
-                record = way.from_files(chosen, freeze=freeze)
+                record = way.from_files(chosen, freeze=options.freeze)
         except BaseException:
             _tidy(domain, [bitmap], fit)
             raise
     _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
     return record
+
+
+def _select(
+    domain: domains.Domain, select: selection.Select
+) -> selection.Selection:
+    found = select(domain.disks())
+    if not found.disks:
+        raise exception.InvalidSource(
+            f'domain {domain.name}',
+            'none of its disks can be backed up',
+            '; '.join(f'{each.name}: {each.reason}' for each in found.skipped)
+            or 'it has none',
+        )
+    return found
 
 
 def _tidy(
@@ -115,37 +157,3 @@ def _tidy(
             checkpoint.delete_bitmap(domain, bitmap, disks)
     except exception.EkkoError as e:
         LOG.warning('left for the next backup: domain=%s %s', domain.name, e)
-
-
-def _choose(
-    domain: domains.Domain, targets: Sequence[str] | None
-) -> tuple[list[disk_.Disk], list[records.Skipped]]:
-    fit = []
-    skipped = []
-    disks = domain.disks()
-    for disk in disks:
-        if targets and disk.target not in targets:
-            skipped.append(records.Skipped(disk.target, 'not asked for'))
-        elif disk.unfit:
-            skipped.append(records.Skipped(disk.target, disk.unfit))
-        else:
-            fit.append(disk)
-    found = [disk.target for disk in fit]
-    reasons = {each.name: each.reason for each in skipped}
-    for target in targets or ():
-        if target not in found:
-            raise exception.InvalidOption(
-                '--disk',
-                target,
-                reasons.get(target)
-                or 'the domain has: '
-                + ', '.join(disk.target for disk in disks),
-            )
-    if not fit:
-        raise exception.InvalidSource(
-            f'domain {domain.name}',
-            'none of its disks can be backed up',
-            '; '.join(f'{each.name}: {each.reason}' for each in skipped)
-            or 'it has none',
-        )
-    return fit, skipped

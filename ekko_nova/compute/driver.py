@@ -23,7 +23,5 @@ from nova.virt.libvirt import driver as libvirt_driver
 __all__ = ('EkkoLibvirtDriver',)
 
 
-class EkkoLibvirtDriver(  # type: ignore[misc]  # Nova has no types
-    libvirt_driver.LibvirtDriver
-):
+class EkkoLibvirtDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     """``[DEFAULT] compute_driver = ekko_nova.EkkoLibvirtDriver``."""

@@ -96,7 +96,7 @@ def backup_file(
                 catalog,
                 settings,
                 server=line_name,
-                backup=backup,
+                request=records.Request(backup),
                 parent=parent,
                 disks=[disk],
                 report=report,

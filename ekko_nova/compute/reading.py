@@ -13,6 +13,7 @@
 
 """Read the chosen disks of a domain, each as the rule says, or in full."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -85,12 +86,14 @@ class Reading:
 
     :ivar bitmap: name of the bitmap that records changes from now on
     :ivar connections: how many requests may be in flight
+    :ivar quiet: entered around the begin; keeps others off the domain
     """
 
     domain: domains.Domain
     job: transaction.Transaction
     connections: int
     bitmap: str
+    quiet: Callable[[], contextlib.AbstractContextManager[None]]
 
     def through_qemu(
         self,
@@ -104,23 +107,37 @@ class Reading:
         A bitmap that libvirt or QEMU refuse, at whatever step, makes its
         disk a full one; if nobody says whose it is, all of them.
         """
-        chosen = self._validated(chosen)
         with contextlib.ExitStack() as stack:
-            try:
-                pull = stack.enter_context(self._job(chosen, places, freeze))
-            except exception.HypervisorFailed as e:
-                if not any(each.verdict.bitmap for each in chosen):
-                    raise
-                disks = [each.disk for each in chosen]
-                checkpoint.delete_bitmap(self.domain, self.bitmap, disks)
-                chosen = [
-                    each.refused(e) if each.verdict.bitmap else each
-                    for each in chosen
-                ]
-                pull = stack.enter_context(self._job(chosen, places, freeze))
+            with self.quiet():
+                pull, chosen = self._begin(
+                    stack, self._validated(chosen), places, freeze=freeze
+                )
             for each in chosen:
                 self._read(pull, each)
         return self.job.commit(pull.quiesced)
+
+    def _begin(
+        self,
+        stack: contextlib.ExitStack,
+        chosen: Sequence[Chosen],
+        places: scratch.Places,
+        *,
+        freeze: bool,
+    ) -> tuple[jobs.PullJob, Sequence[Chosen]]:
+        try:
+            job = self._job(chosen, places, freeze)
+            return stack.enter_context(job), chosen
+        except exception.HypervisorFailed as e:
+            if not any(each.verdict.bitmap for each in chosen):
+                raise
+            disks = [each.disk for each in chosen]
+            checkpoint.delete_bitmap(self.domain, self.bitmap, disks)
+            chosen = [
+                each.refused(e) if each.verdict.bitmap else each
+                for each in chosen
+            ]
+        job = self._job(chosen, places, freeze)
+        return stack.enter_context(job), chosen
 
     def from_files(
         self, chosen: Sequence[Chosen], *, freeze: bool

@@ -54,7 +54,9 @@ def bitmap_name(backup: str) -> str:
     return PREFIX + backup
 
 
-def disk_facts(domain: domains.Domain, disk: disks.Disk) -> decision.DiskFacts:
+def disk_facts(
+    domain: domains.Domain, disk: disks.Disk, identity: str
+) -> decision.DiskFacts:
     """All that the rule wants to know of a disk.
 
     Of a running domain the bitmaps are those in QEMU's memory: what the file
@@ -69,7 +71,7 @@ def disk_facts(domain: domains.Domain, disk: disks.Disk) -> decision.DiskFacts:
         bitmaps = image_bitmaps(info)
         size = info.size
     return decision.DiskFacts(
-        identity=disk.identity,
+        identity=identity,
         format=disk.format,
         compat=info.compat,
         data_file=info.data_file,

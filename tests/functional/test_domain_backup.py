@@ -30,6 +30,7 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import directory
 from ekko_nova.compute import domain_backup
 from ekko_nova.compute import restore
+from ekko_nova.compute import selection
 from ekko_nova import exception
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import image
@@ -93,7 +94,8 @@ class DomainCase(base.TestCase):
             options.pop('settings', SETTINGS),
             self.domain,
             places=self.places,
-            **options,
+            report=options.pop('report', progress.silent),
+            options=domain_backup.Options(**options),
         )
 
     def restored(self, record: records.Record, name: str) -> pathlib.Path:
@@ -427,7 +429,7 @@ class DisksTest(DomainCase):
         self.assert_holds(two, [FIRST, (20 * units.Mi, units.Mi, 9)], 'vdc')
 
     def test_only_some(self) -> None:
-        record = self.backup(targets=['vda'])
+        record = self.backup(select=selection.by_target(['vda']))
         self.assertEqual(['vda'], [disk.name for disk in record.disks])
         self.assertEqual(
             {'vdb': 'not asked for', 'vdc': 'not asked for'},
@@ -438,11 +440,15 @@ class DisksTest(DomainCase):
             },
         )
         error = self.assertRaises(
-            exception.InvalidOption, self.backup, targets=['vdx']
+            exception.InvalidOption,
+            self.backup,
+            select=selection.by_target(['vdx']),
         )
         self.assertIn('vda', str(error))
         error = self.assertRaises(
-            exception.InvalidOption, self.backup, targets=['hda']
+            exception.InvalidOption,
+            self.backup,
+            select=selection.by_target(['hda']),
         )
         self.assertIn('cdrom', str(error))
 

@@ -78,7 +78,7 @@ class GuestTest(base.TestCase):
                         self.catalog,
                         self.settings,
                         domain,
-                        freeze=True,
+                        domain_backup.Options(freeze=True),
                         places=self.places,
                     )
                 )

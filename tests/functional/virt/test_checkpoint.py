@@ -112,7 +112,9 @@ class CheckpointTest(base.TestCase):
             return blocks(source)
 
     def decide(self, granularity: int = 64 * units.Ki) -> decision.Decision:
-        facts = checkpoint.disk_facts(self.domain, self.disk)
+        facts = checkpoint.disk_facts(
+            self.domain, self.disk, self.disk.identity
+        )
         parent = decision.ParentFacts(
             identity=facts.identity,
             bitmap='ekko-1',
@@ -195,10 +197,13 @@ class BitmapTest(CheckpointTest):
         return [each.name for each in image.info(str(self.path)).bitmaps]
 
     def test_facts_agree_running_and_shut_off(self) -> None:
-        running = checkpoint.disk_facts(self.domain, self.disk)
+        running = checkpoint.disk_facts(
+            self.domain, self.disk, self.disk.identity
+        )
         self.guest.stop()
         self.assertEqual(
-            running, checkpoint.disk_facts(self.domain, self.disk)
+            running,
+            checkpoint.disk_facts(self.domain, self.disk, self.disk.identity),
         )
         [bitmap] = running.bitmaps
         self.assertEqual(('ekko-1', BLOCK), (bitmap.name, bitmap.granularity))

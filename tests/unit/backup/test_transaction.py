@@ -51,7 +51,7 @@ class TransactionTest(test_engine.EngineCase):
             self.line.catalog,
             self.line.settings,
             server=engine.SERVER,
-            backup=backup,
+            request=records.Request(backup),
             parent=parent,
             disks=[self.planned],
         )
