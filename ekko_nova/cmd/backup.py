@@ -21,10 +21,10 @@ from cliff import show
 
 from ekko_nova.backup import record as records
 from ekko_nova.cmd import base
-from ekko_nova.cmd import context
 from ekko_nova.cmd import describe
 from ekko_nova.cmd import progress
 from ekko_nova.compute import domain_backup
+from ekko_nova.compute import engine
 from ekko_nova.compute import file_backup
 from ekko_nova.compute import host
 from ekko_nova.compute import selection
@@ -112,7 +112,7 @@ class Backup(base.StoreCommand, show.ShowOne):
     def _file(
         self,
         parsed_args: argparse.Namespace,
-        it: context.Context,
+        it: engine.Engine,
         report: typing.Any,
     ) -> records.Record:
         for option in ('disk', 'quiesce'):
@@ -133,7 +133,7 @@ class Backup(base.StoreCommand, show.ShowOne):
     def _domain(
         self,
         parsed_args: argparse.Namespace,
-        it: context.Context,
+        it: engine.Engine,
         report: typing.Any,
     ) -> records.Record:
         for option in ('set', 'source_format'):

@@ -25,6 +25,7 @@ from cliff import command
 from oslo_config import cfg
 
 from ekko_nova.cmd import context
+from ekko_nova.compute import engine
 from ekko_nova import exception
 
 __all__ = ('Command', 'StoreCommand')
@@ -103,11 +104,17 @@ class StoreCommand(Command):
             help='file with the key-encryption key of encrypted backups; '
             'default: [ekko] key_file of the configuration',
         )
+        parser.add_argument(
+            '--project',
+            metavar='ID',
+            help='whose backups, where the store of the configuration is one '
+            'for each project',
+        )
         return parser
 
     def open(
         self, parsed_args: argparse.Namespace
-    ) -> contextlib.AbstractContextManager[context.Context]:
+    ) -> contextlib.AbstractContextManager[engine.Engine]:
         """The store and the settings that this run works with."""
         return context.open_context(
             self.app.options.config_file, vars(parsed_args)

@@ -22,13 +22,15 @@ _STORE: typing.Final = (
     cfg.StrOpt(
         'store',
         metavar='URL',
-        sample_default='swift:///ekko',
+        sample_default='swift:///ekko-{project}',
         help="""
 Where backups are kept: ``file:///PATH`` for a directory, or
-``swift:///CONTAINER-PREFIX`` for Swift, which takes its credentials from the
-section ``[ekko_swift]``.
+``swift:///CONTAINER`` for Swift, which takes its credentials from the section
+``[ekko_swift]``. ``{project}`` stands for the id of the project that owns an
+instance; without it, all projects share one store.
 
-No default: a command that is not given ``--store`` either refuses to run.
+No default: nova-compute takes no backups without one, and a command that is
+not given ``--store`` either refuses to run.
 Changing it moves nothing; backups taken before stay where they are, and the
 next backup of every disk is full.
 """,
@@ -224,8 +226,9 @@ _PLACES: typing.Final = (
         default='/run/ekko',
         help="""
 Directory for the sockets over which QEMU serves a disk. QEMU creates them, as
-its own user, and this process connects to them, so both must have access: for
-example a directory of owner ``libvirt-qemu``, group ``nova`` and mode 2770.
+its own user, and this process connects to them. Unless this process is root
+the directory must belong to QEMU's user and a group of ours, with mode 2770;
+nova-compute makes it so. In nova-compute the default is ``$state_path/ekko``.
 
 Anybody who can connect can read the disk. A path may have at most 70
 characters, because the path of a socket has at most 107.
@@ -237,8 +240,9 @@ characters, because the path of a socket has at most 107.
         default='/var/lib/ekko/scratch',
         help="""
 Directory where QEMU keeps, for as long as a backup of a running guest lasts,
-the old content of blocks that the guest overwrites. QEMU writes it as its own
-user.
+the old content of blocks that the guest overwrites. Its owner and mode are
+those of ``socket_directory``. In nova-compute the default is
+``$state_path/ekko``.
 
 It should not be on the disk that holds the guests.
 """,
@@ -266,7 +270,57 @@ Directory for manifests while they are written or read: up to 400 MiB for each
     ),
 )
 
-_OPTS: typing.Final = (*_STORE, *_CODECS, *_PIPELINE, *_SAFETY, *_PLACES)
+_COMPUTE: typing.Final = (
+    cfg.IntOpt(
+        'max_backups',
+        default=2,
+        min=1,
+        max=64,
+        help="""
+Backups that nova-compute takes at the same time; others wait. Each is a
+process of its own, with the threads and the memory that ``workers`` and
+``puts`` give it.
+""",
+    ),
+    cfg.IntOpt(
+        'max_restores',
+        default=2,
+        min=1,
+        max=64,
+        help="""
+Restores that nova-compute does at the same time; others wait.
+""",
+    ),
+    cfg.IntOpt(
+        'recovery_interval',
+        default=60,
+        min=1,
+        max=3600,
+        help="""
+Seconds between two looks of nova-compute for backups that were interrupted,
+by whatever: each look asks the database once for the instances of the host.
+""",
+    ),
+    cfg.IntOpt(
+        'cancel_timeout',
+        default=30,
+        min=1,
+        max=600,
+        help="""
+Seconds that a backup or a restore has to end by itself, when it is cancelled,
+before its process is killed. What it leaves is then cleaned up by another.
+""",
+    ),
+)
+
+_OPTS: typing.Final = (
+    *_STORE,
+    *_CODECS,
+    *_PIPELINE,
+    *_SAFETY,
+    *_PLACES,
+    *_COMPUTE,
+)
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

@@ -44,6 +44,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 import threading
 import typing
 
@@ -72,9 +73,9 @@ _LOOK_SECONDS: typing.Final = 0.1
 class Places:
     """Where a host keeps what a job needs.
 
-    Both directories must be reachable for QEMU's user; if this process is
-    not root they must be writable for that user too, for instance
-    ``libvirt-qemu:nova`` with mode 2770.
+    Both directories must be reachable for QEMU's user. If this process is
+    not root they must belong to that user and a group of ours, with mode
+    2770, for instance ``libvirt-qemu:nova``.
 
     :ivar sockets: directory; short, a socket's path has 107 bytes at most
     :ivar scratch: directory with room for what guests overwrite meanwhile
@@ -179,13 +180,34 @@ def _private(
                 path.mkdir(mode=0o770)
                 stack.callback(shutil.rmtree, path, ignore_errors=True)
                 stack.enter_context(_locked(path, fcntl.LOCK_SH))
-            if owner and os.geteuid() == 0:
-                os.chown(path, *owner)
+            _share(path, owner)
         except OSError as e:
             raise exception.HypervisorFailed(
                 f'making the directory {path}', e.strerror or str(e)
             ) from e
         yield
+
+
+def _share(path: pathlib.Path, owner: tuple[int, int] | None) -> None:
+    """Let QEMU's user into a directory, and nobody else.
+
+    :param owner: user and group of QEMU
+    :raises exception.HypervisorFailed: that takes a privilege we do not have
+    """
+    if owner is None or owner[0] == os.geteuid():
+        return
+    if os.geteuid() == 0:
+        os.chown(path, *owner)
+    elif path.parent.stat().st_mode & stat.S_IRWXO == 0:
+        # Its parent keeps everybody else out. What QEMU makes in there
+        # belongs to our group, so that we may connect to its socket.
+        path.chmod(stat.S_ISGID | 0o777)
+    else:
+        raise exception.HypervisorFailed(
+            f'sharing the directory {path} with QEMU',
+            f'{path.parent} is open to others; as root, make it of the '
+            f'owner {owner[0]}, the group {os.getegid()} and mode 2770',
+        )
 
 
 def _require_room(places: Places, sizes: int) -> None:
