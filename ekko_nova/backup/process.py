@@ -22,7 +22,7 @@ import os
 import pathlib
 import socket
 
-__all__ = ('Process', 'current', 'is_gone')
+__all__ = ('Process', 'current', 'is_gone', 'is_here')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ def current() -> Process:
     """This process."""
     pid = os.getpid()
     return Process(socket.gethostname(), _boot(), pid, _started(pid) or 0)
+
+
+def is_here(process: Process) -> bool:
+    """Whether the process certainly runs: on this host, at this moment."""
+    return process.host == socket.gethostname() and not is_gone(process)
 
 
 def is_gone(process: Process) -> bool:

@@ -28,6 +28,7 @@ from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
 from ekko_nova.backup import naming
 from ekko_nova.backup import opened
+from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.backup import references
 from ekko_nova.backup import settings as settings_
@@ -265,15 +266,18 @@ def settle(
 
     :param why: it failed, if it did
     :returns: its record, ``available`` or ``error``
+    :raises exception.InProgress: its maker lives, and is not this process
     """
     found = catalog.find(server, request.backup)
     if found is None:
         found = records.begun(server, request)
         catalog.announce(found)
-    if found.finished_at is None and found.status is not records.Status.ERROR:
-        discard(catalog, dataclasses.replace(found, requested=True), why)
-        found = catalog.get(request.backup)
-    return found
+    if found.status is records.Status.ERROR or found.finished_at is not None:
+        return found
+    if found.process != process.current() and process.is_here(found.process):
+        raise exception.InProgress(server, request.backup, 'backup')
+    discard(catalog, dataclasses.replace(found, requested=True), why)
+    return catalog.get(request.backup)
 
 
 def _delete_all(catalog: catalogs.Catalog, prefix: str) -> None:

@@ -61,7 +61,9 @@ def open_engine(
     url = conf.ekko.store
     if not url:
         raise exception.InvalidOption(
-            '[ekko] store', 'left out', 'name one, such as swift:///ekko'
+            'store',
+            'left out',
+            'name one with --store, or set [ekko] store in a --config-file',
         )
     if _PROJECT in url:
         if project is None:

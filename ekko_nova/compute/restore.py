@@ -32,7 +32,19 @@ from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
 
-__all__ = ('restore_disk', 'select_disk')
+__all__ = ('require', 'restore_disk', 'select_disk')
+
+
+def require(catalog: catalogs.Catalog, backup: str) -> records.Record:
+    """The record of a backup that can be restored.
+
+    :raises exception.BackupNotFound: there is no backup of this id
+    :raises exception.IllegalState: it is not available
+    """
+    record = catalog.get(backup)
+    if record.status is not records.Status.AVAILABLE:
+        raise exception.IllegalState(backup, record.status, 'be restored')
+    return record
 
 
 def select_disk(
@@ -76,9 +88,7 @@ def restore_disk(
     :raises exception.TargetFailed: it cannot be written
     :raises exception.DataDamaged: a stored byte is not what it was
     """
-    record = catalog.get(backup)
-    if record.status is not records.Status.AVAILABLE:
-        raise exception.IllegalState(backup, record.status, 'be restored')
+    record = require(catalog, backup)
     disk = select_disk(record, name)
     with contextlib.ExitStack() as stack:
         it = stack.enter_context(

@@ -23,7 +23,14 @@ from ekko_nova.backup import record as records
 from ekko_nova import exception
 from ekko_nova.virt import disk as disk_
 
-__all__ = ('Select', 'Selection', 'by_target', 'everything', 'of_instance')
+__all__ = (
+    'Select',
+    'Selection',
+    'by_target',
+    'everything',
+    'file_name',
+    'of_instance',
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,6 +117,12 @@ def of_instance(uuid: str, directory: pathlib.Path) -> Select:
         return Selection(tuple(chosen), tuple(skipped))
 
     return select
+
+
+def file_name(identity: str) -> str:
+    """What Nova calls the file of a disk of this role."""
+    names = {role: name for name, role in _ROLES.items()}
+    return names.get(identity, f'disk.{identity}')
 
 
 def _file_name(

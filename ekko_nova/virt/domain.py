@@ -100,6 +100,13 @@ class Hypervisor:
         with _calling(f'leaving {self._uri}'):
             self._connection.close()
 
+    def find(self, uuid: str) -> 'Domain | None':
+        """A domain by UUID, if there is one."""
+        try:
+            return self.lookup(uuid)
+        except exception.InvalidSource:
+            return None
+
     def lookup(self, name: str) -> 'Domain':
         """A domain by name or UUID.
 

@@ -32,6 +32,7 @@ __all__ = (
     'add_bitmap',
     'create',
     'failure',
+    'grow',
     'info',
     'parse_info',
     'remove_bitmap',
@@ -230,6 +231,21 @@ def add_bitmap(path: str, name: str, granularity: int | None = None) -> None:
     """
     size = [] if granularity is None else [f'--granularity={granularity}']
     _bitmap(path, name, '--add', *size)
+
+
+def grow(path: str, format: str, size: int) -> None:
+    """Make an image larger; what is new reads as zeros.
+
+    :param size: in bytes
+    :raises exception.InvalidSource: a running QEMU has the image open
+    :raises exception.HypervisorFailed: qemu-img failed
+    """
+    operation = f'growing {path} to {size} bytes'
+    _run(
+        ['resize', '--quiet', f'--format={format}', path, str(size)],
+        path,
+        lambda reason: exception.HypervisorFailed(operation, reason),
+    )
 
 
 def remove_bitmap(path: str, name: str) -> None:

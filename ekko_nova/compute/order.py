@@ -1,0 +1,136 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What a worker is told to do.
+
+nova-compute reads no disk and opens no store itself: each backup and restore
+is a process of its own (:mod:`.worker`), so that it can neither hold up nor
+take down the service, whichever way that one does its threading. An order is
+all that such a process gets to know; it comes over a socket, because it has
+credentials.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import typing
+
+from ekko_nova import exception
+
+__all__ = (
+    'BackupOrder',
+    'RESTORED',
+    'Order',
+    'RestoreOrder',
+    'SettleOrder',
+    'Site',
+    'from_message',
+    'to_message',
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """Where the work is done, and how.
+
+    :ivar options: of the section ``[ekko]``
+    :ivar environment: credentials for Swift, as ``OS_*``
+    :ivar project: whose store it is
+    :ivar uri: of libvirt
+    """
+
+    options: Mapping[str, typing.Any]
+    environment: Mapping[str, str]
+    project: str
+    uri: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BackupOrder:
+    """Take a backup of an instance.
+
+    :ivar instance: its UUID, which is also its domain's
+    :ivar backup: the id
+    :ivar facts: what is needed to build the instance anew
+    :ivar directory: of the instance's files
+    :ivar full: read and store everything
+    :ivar freeze: freeze the guest's file systems at the instant
+    """
+
+    site: Site
+    instance: str
+    backup: str
+    facts: Mapping[str, typing.Any]
+    directory: str
+    full: bool
+    freeze: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RestoreOrder:
+    """Write the disks of a backup beside those that the instance has.
+
+    :ivar directory: of the instance's files
+    :ivar format: of the files to make, raw or qcow2
+    :ivar root_size: bytes that the root disk has at least, whatever it had
+    """
+
+    site: Site
+    instance: str
+    backup: str
+    directory: str
+    format: str
+    root_size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettleOrder:
+    """Clean up after a backup whose worker is dead.
+
+    :ivar reason: why there is no backup, if there is none
+    """
+
+    site: Site
+    instance: str
+    backup: str
+    reason: str
+
+
+#: What a restored file is called until it takes the place of the disk.
+RESTORED: typing.Final = '.ekko-restored'
+
+Order: typing.TypeAlias = BackupOrder | RestoreOrder | SettleOrder
+
+_KINDS: typing.Final[dict[str, type[Order]]] = {
+    'backup': BackupOrder,
+    'restore': RestoreOrder,
+    'settle': SettleOrder,
+}
+
+
+def to_message(order: Order) -> dict[str, typing.Any]:
+    """The order as plain values; :func:`from_message` reads it back."""
+    [kind] = [name for name, type_ in _KINDS.items() if type(order) is type_]
+    return {'kind': kind, **dataclasses.asdict(order)}
+
+
+def from_message(message: Mapping[str, typing.Any]) -> Order:
+    """An order from plain values.
+
+    :raises exception.InvalidOption: it is none that we know
+    """
+    fields = dict(message)
+    kind = fields.pop('kind', None)
+    if kind not in _KINDS:
+        raise exception.InvalidOption('order', kind, 'this is a bug')
+    fields['site'] = Site(**fields['site'])
+    return _KINDS[kind](**fields)
