@@ -23,6 +23,8 @@ ends with.
     │   ├── StoreUnavailable
     │   ├── StoreUnauthorized                 authenticate again, then retry
     │   ├── InProgress
+    │   ├── InstanceBusy
+    │   ├── Cancelled
     │   └── SourceLost                        the disk went away while read
     ├── ChainBroken                         5  take a full backup
     │   └── BitmapUnusable
@@ -37,6 +39,7 @@ ends with.
     │   ├── InvalidSource
     │   ├── InvalidOption
     │   ├── ObjectExists
+    │   ├── Refused
     │   ├── TargetExists
     │   └── WrongKey
     └── OperatorNeeded                      7  mend the machine or the store
@@ -45,6 +48,8 @@ ends with.
         ├── TargetFailed
         ├── ScratchFull
         ├── HypervisorFailed
+        ├── WorkerFailed
+        ├── NotStarted
         └── DriverMissing
 
 A message names the thing and the remedy, and derives from typed attributes.
@@ -56,6 +61,7 @@ __all__ = (
     'BackupNotFound',
     'BitmapUnusable',
     'CallerMistake',
+    'Cancelled',
     'ChainBroken',
     'DataDamaged',
     'DriverMissing',
@@ -63,13 +69,16 @@ __all__ = (
     'HypervisorFailed',
     'IllegalState',
     'InProgress',
+    'InstanceBusy',
     'InvalidName',
     'InvalidOption',
     'InvalidSource',
+    'NotStarted',
     'ObjectDamaged',
     'ObjectExists',
     'ObjectMissing',
     'OperatorNeeded',
+    'Refused',
     'RetryLater',
     'ScratchFull',
     'SourceLost',
@@ -80,6 +89,7 @@ __all__ = (
     'TargetExists',
     'TargetFailed',
     'UnknownFormat',
+    'WorkerFailed',
     'WrongKey',
 )
 
@@ -160,6 +170,33 @@ class InProgress(RetryLater):
         self.server = server
         self.backup = backup
         self.activity = activity
+
+
+class InstanceBusy(RetryLater):
+    """Nova does something else with the instance, or it is not fit now."""
+
+    def __init__(
+        self, instance: str, vm_state: str, task_state: object, wanted: str
+    ) -> None:
+        doing = f' and {task_state}' if task_state else ''
+        super().__init__(
+            f'instance {instance} is {vm_state}{doing}; it cannot {wanted} now'
+        )
+        self.instance = instance
+        self.vm_state = vm_state
+        self.task_state = task_state
+        self.wanted = wanted
+
+
+class Cancelled(RetryLater):
+    """Somebody wanted it to end.
+
+    :ivar reason: why
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f'it was cancelled: {reason}')
+        self.reason = reason
 
 
 class SourceLost(RetryLater):
@@ -374,6 +411,44 @@ class HypervisorFailed(OperatorNeeded):
         self.operation = operation
         self.reason = reason
         self.code = code
+
+
+class WorkerFailed(OperatorNeeded):
+    """A process that nova-compute started could not do what it was to do.
+
+    :ivar reason: its own words
+    :ivar settled: whether the backup is listed as an error, and nothing is
+        left of it
+    """
+
+    def __init__(self, reason: str, *, settled: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.settled = settled
+
+
+class NotStarted(OperatorNeeded):
+    """nova-compute runs without backups."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(
+            f'host {host} takes no backups ({reason}); mend that and restart '
+            'nova-compute'
+        )
+        self.host = host
+        self.reason = reason
+
+
+class Refused(CallerMistake):
+    """A compute host refused, and why.
+
+    :ivar kind: the name of one of these classes
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f'{reason} ({kind})')
+        self.kind = kind
+        self.reason = reason
 
 
 class DriverMissing(OperatorNeeded):

@@ -18,10 +18,78 @@ overridden here gives the extension its moments: start and end of the
 service, the end of an instance, and a rebuild that is a restore.
 """
 
+from collections.abc import Callable
+import functools
+import typing
+
 from nova.virt.libvirt import driver as libvirt_driver
+
+from ekko_nova.compute import extension
 
 __all__ = ('EkkoLibvirtDriver',)
 
+_Base = libvirt_driver.LibvirtDriver
 
-class EkkoLibvirtDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
+
+def _like(name: str) -> Callable[[typing.Any], typing.Any]:
+    """Give a method the signature that it has in this release of Nova."""
+    return functools.wraps(getattr(_Base, name))
+
+
+class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
     """``[DEFAULT] compute_driver = ekko_nova.EkkoLibvirtDriver``."""
+
+    def __init__(self, virtapi: typing.Any, read_only: bool = False) -> None:
+        super().__init__(virtapi, read_only)
+        self._extension = extension.attach(self, virtapi)
+
+    @_like('init_host')
+    def init_host(self, host: str) -> None:
+        super().init_host(host)
+        if self._extension is not None:
+            try:
+                self._extension.start()
+            except Exception as e:
+                extension.complain(e)
+
+    @_like('cleanup_host')
+    def cleanup_host(self, host: str) -> None:
+        if self._extension is not None:
+            self._extension.stop()
+        super().cleanup_host(host)
+
+    @_like('destroy')
+    def destroy(
+        self,
+        context: typing.Any,
+        instance: typing.Any,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> typing.Any:
+        if self._extension is not None:
+            self._extension.backups.running.cancel(
+                instance.uuid, 'the instance is being deleted'
+            )
+        return super().destroy(context, instance, *args, **kwargs)
+
+    @_like('rebuild')
+    def rebuild(
+        self,
+        context: typing.Any,
+        instance: typing.Any,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> None:
+        if self._extension is not None:
+            restores = self._extension.restores
+            if restores.is_restore(context, instance):
+                restores.rebuild(context, instance)
+                return
+        super().rebuild(context, instance, *args, **kwargs)
+
+    def _undefine_domain(
+        self, instance: typing.Any, *args: typing.Any, **kwargs: typing.Any
+    ) -> None:
+        if self._extension is not None:
+            self._extension.forget_checkpoints(instance)
+        super()._undefine_domain(instance, *args, **kwargs)

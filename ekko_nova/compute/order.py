@@ -27,8 +27,8 @@ import typing
 from ekko_nova import exception
 
 __all__ = (
-    'BackupOrder',
     'RESTORED',
+    'BackupOrder',
     'Order',
     'RestoreOrder',
     'SettleOrder',

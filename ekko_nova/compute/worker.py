@@ -83,6 +83,8 @@ class Conversation:
         self._proceed = threading.Event()
         self._reason = ''
         self._ended = False
+        #: Whether a backup that failed is listed as such.
+        self.settled = False
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
@@ -194,8 +196,9 @@ def _back_up(
                 report=conversation.report,
             )
     except (exception.EkkoError, KeyboardInterrupt) as e:
-        # Before it was announced, nobody but us knew of it.
+        # It may have failed before the store was told of it.
         prune.settle(engine.catalog, order.instance, request, str(e))
+        conversation.settled = True
         raise
     return {
         'type': str(record.type),
@@ -303,16 +306,16 @@ def main(arguments: list[str]) -> int:
         with conversation.heard():
             result = carry_out(orders.from_message(message), conversation)
         conversation.say('done', result=result)
-    except exception.EkkoError as e:
-        conversation.say('failed', kind=type(e).__name__, reason=str(e))
-    except KeyboardInterrupt as e:
-        conversation.say('failed', kind='Cancelled', reason=str(e))
+    except (exception.EkkoError, KeyboardInterrupt) as e:
+        _fail(conversation, str(e))
     except Exception as e:
-        LOG.exception('a bug')
-        conversation.say(
-            'failed', kind=type(e).__name__, reason=f'{type(e).__name__}: {e}'
-        )
+        LOG.exception('this should have been foreseen, please report it')
+        _fail(conversation, f'{type(e).__name__}: {e}')
     return 0
+
+
+def _fail(conversation: Conversation, reason: str) -> None:
+    conversation.say('failed', reason=reason, settled=conversation.settled)
 
 
 if __name__ == '__main__':

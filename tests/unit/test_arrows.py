@@ -248,7 +248,7 @@ class RulesTest(base.TestCase):
         self.assert_refused('backup/b.py', 'import libvirt', 'only virt')
         self.write('backup/b.py', '')
         line = 'from oslo_config import cfg'
-        self.assert_refused('backup/b.py', line, 'only cmd, conf')
+        self.assert_refused('backup/b.py', line, 'only cmd, compute, conf')
 
     def test_the_owner_may(self) -> None:
         line = 'import swiftclient.client'

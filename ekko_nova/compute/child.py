@@ -1,0 +1,182 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A worker, as nova-compute sees it: started, listened to, cancelled."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import typing
+
+from ekko_nova.compute import link as links
+from ekko_nova.compute import order as orders
+from ekko_nova import exception
+
+__all__ = ('Child', 'Events')
+
+LOG = logging.getLogger(__name__)
+
+_NAME: typing.Final = 'ekko_nova.compute.worker'
+#: Seconds that a worker has to end after its last word.
+_LAST_WORD: typing.Final = 5.0
+
+
+class Events:
+    """What happens while a worker works. All of it in the thread that waits.
+
+    Meant to be overridden where something is to happen.
+    """
+
+    @contextlib.contextmanager
+    def quiet(self, cancelled: threading.Event) -> Iterator[None]:
+        """Keep others off the instance, in the context.
+
+        :param cancelled: do not wait for that any longer once this is set
+        """
+        yield
+
+    def progress(self, message: links.Message) -> None:
+        """It has come this far."""
+
+    def local(self) -> None:
+        """Nothing is left on this host."""
+
+
+class Child:
+    """One worker. Any thread may cancel it; one waits for it."""
+
+    def __init__(self, order: orders.Order, cancel_timeout: float) -> None:
+        self._order = order
+        self._timeout = cancel_timeout
+        self._lock = threading.Lock()
+        self._link: links.Link | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reason: str | None = None
+        self._cancelled = threading.Event()
+        self.ended = threading.Event()
+
+    def run(self, events: Events) -> dict[str, typing.Any]:
+        """Start it, and wait for its result.
+
+        :raises exception.Cancelled: it was, before it began
+        :raises exception.WorkerFailed: it did, or died
+        """
+        try:
+            with self._started() as link:
+                return self._converse(link, events)
+        finally:
+            self.ended.set()
+
+    def cancel(self, reason: str) -> None:
+        """Have it end; it may take a moment, and is killed if it takes long.
+
+        :attr:`ended` tells when it has.
+        """
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            link, process = self._link, self._process
+        self._cancelled.set()
+        if link is None or process is None:
+            # It has not begun, and will not.
+            self.ended.set()
+            return
+        with contextlib.suppress(OSError):
+            link.send({'say': 'cancel', 'reason': reason})
+        timer = threading.Timer(self._timeout, process.kill)
+        timer.daemon = True
+        timer.start()
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[links.Link]:
+        ours, theirs = socket.socketpair()
+        link = links.Link(ours)
+        with contextlib.ExitStack() as stack:
+            stack.callback(link.close)
+            with self._lock, theirs:
+                if self._reason is not None:
+                    raise exception.Cancelled(self._reason)
+                process = self._popen(theirs.fileno())
+                self._link, self._process = link, process
+            stack.callback(_end, process)
+            yield link
+
+    def _popen(self, descriptor: int) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                # -P: what lies in the current directory is none of its
+                # modules.
+                [sys.executable, '-P', '-m', _NAME, str(descriptor)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                cwd='/',
+                # What ends nova-compute's group lets it clean up first.
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise exception.WorkerFailed(
+                f'no worker: {e}', settled=False
+            ) from e
+
+    def _converse(
+        self, link: links.Link, events: Events
+    ) -> dict[str, typing.Any]:
+        handlers: dict[str, Callable[[links.Message], None]] = {
+            'progress': events.progress,
+            'local': lambda _: events.local(),
+            'log': _log,
+        }
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                link.send(orders.to_message(self._order))
+            while (message := link.receive()) is not None:
+                match message['say']:
+                    case 'quiet':
+                        stack.enter_context(events.quiet(self._cancelled))
+                        with contextlib.suppress(OSError):
+                            link.send({'say': 'proceed'})
+                    case 'begun':
+                        stack.close()
+                    case 'done':
+                        result: dict[str, typing.Any] = message['result']
+                        return result
+                    case 'failed':
+                        raise exception.WorkerFailed(
+                            message['reason'],
+                            settled=message['settled'],
+                        )
+                    case kind:
+                        handlers[kind](message)
+        reason = 'its process died without a word'
+        if self._reason is not None:
+            reason = f'it was cancelled: {self._reason}'
+        raise exception.WorkerFailed(reason, settled=False)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_LAST_WORD)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _log(message: links.Message) -> None:
+    logging.getLogger(message['name']).log(message['level'], message['text'])

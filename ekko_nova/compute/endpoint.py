@@ -1,0 +1,112 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What nova-compute does for our API, over Nova's own RPC.
+
+The methods answer with a document, not with exceptions: Nova lets only its
+own cross the wire. ``{"refused": null}``, or the name of one of
+:mod:`ekko_nova.exception` and its text::
+
+    {"refused": "InstanceBusy", "reason": "instance … is active and …"}
+
+Version history:
+
+* 1.0: create_backup, cancel_backup, restore_backup
+"""
+
+from collections.abc import Callable
+import functools
+import typing
+
+from oslo_log import log as logging
+import oslo_messaging
+
+from ekko_nova.compute import backups
+from ekko_nova.compute import restores
+from ekko_nova import exception
+
+__all__ = ('NAMESPACE', 'Endpoint')
+
+LOG = logging.getLogger(__name__)
+
+NAMESPACE: typing.Final = 'ekko_nova.backup'
+
+_Answer: typing.TypeAlias = dict[str, typing.Any]
+
+
+def _answering(method: Callable[..., None]) -> Callable[..., _Answer]:
+    @functools.wraps(method)
+    def answer(*args: typing.Any, **kwargs: typing.Any) -> _Answer:
+        try:
+            method(*args, **kwargs)
+        except exception.EkkoError as e:
+            LOG.info('%s refused: %s', method.__name__, e)
+            return {'refused': type(e).__name__, 'reason': str(e)}
+        return {'refused': None}
+
+    return answer
+
+
+class Endpoint:
+    """On the compute's own topic, in a namespace of ours."""
+
+    target = oslo_messaging.Target(namespace=NAMESPACE, version='1.0')
+
+    def __init__(
+        self,
+        host: str,
+        reason: str | None,
+        host_backups: backups.Backups | None = None,
+        host_restores: restores.Restores | None = None,
+    ) -> None:
+        self._host = host
+        self._reason = reason
+        self._backups = host_backups
+        self._restores = host_restores
+
+    @_answering
+    def create_backup(
+        self,
+        context: typing.Any,
+        instance: typing.Any,
+        backup: str,
+        options: dict[str, typing.Any],
+    ) -> None:
+        """Begin a backup of an instance; it goes on when this returns.
+
+        :param options: ``full`` and ``quiesce``, see
+            :class:`.backups.Request`
+        """
+        request = backups.Request(backup, **options)
+        self._started(self._backups).create(context, instance.uuid, request)
+
+    @_answering
+    def cancel_backup(
+        self, context: typing.Any, instance: typing.Any, backup: str
+    ) -> None:
+        """Have a backup end; its record will say so in a moment."""
+        del context
+        if not self._started(self._backups).cancel(instance.uuid, backup):
+            raise exception.BackupNotFound(backup, f'work of {self._host}')
+
+    @_answering
+    def restore_backup(
+        self, context: typing.Any, instance: typing.Any, backup: str
+    ) -> None:
+        """Begin to restore an instance in place."""
+        self._started(self._restores).begin(context, instance.uuid, backup)
+
+    def _started(self, what: typing.Any) -> typing.Any:
+        if what is None:
+            raise exception.NotStarted(self._host, self._reason or '')
+        return what

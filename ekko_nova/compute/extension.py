@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What our driver adds to nova-compute, and how it comes to be there.
+
+Nothing in here may keep nova-compute from starting, or from doing what it
+does without us: if a part cannot be had the service runs as it always did,
+and says loudly why there are no backups.
+"""
+
+import pathlib
+import typing
+
+import nova.conf
+from oslo_log import log as logging
+
+from ekko_nova.compute import backups
+from ekko_nova.compute import directories
+from ekko_nova.compute import endpoint
+from ekko_nova.compute import recovery
+from ekko_nova.compute import restores
+from ekko_nova.compute import sites
+from ekko_nova import conf as conf_
+from ekko_nova import exception
+
+__all__ = ('Extension',)
+
+LOG = logging.getLogger(__name__)
+
+
+class Extension:
+    """Backups and restores on one host.
+
+    :raises exception.EkkoError: something is missing
+    """
+
+    def __init__(self, driver: typing.Any, host: str) -> None:
+        conf = nova.conf.CONF
+        conf_.register_opts(conf)
+        shared = pathlib.Path(conf.state_path, 'ekko')
+        for name in ('socket_directory', 'scratch_directory'):
+            conf.set_default(name, str(shared), group='ekko')
+        if not conf.ekko.store:
+            raise exception.NotStarted(host, '[ekko] store is not set')
+        self._sites = sites.Sites(conf, driver)
+        # What is wrong with the options is better said now.
+        self._sites.site('')
+        self.backups = backups.Backups(host, self._sites)
+        self.restores = restores.Restores(
+            host, self._sites, self.backups.running
+        )
+        self._recovery = recovery.Recovery(
+            host,
+            conf.ekko.recovery_interval,
+            self.backups,
+            self.restores,
+        )
+
+    def start(self) -> None:
+        """libvirt is there; clean up after the last process."""
+        user = self._sites.qemu_user()
+        group = self._sites.conf.ekko
+        for path in {group.socket_directory, group.scratch_directory}:
+            if user is not None:
+                directories.prepare(pathlib.Path(path), user)
+        self._recovery.start()
+
+    def forget_checkpoints(self, instance: typing.Any) -> None:
+        """See :meth:`.sites.Sites.forget_checkpoints`; may do nothing."""
+        try:
+            self._sites.forget_checkpoints(instance)
+        except Exception as e:
+            LOG.debug('no checkpoints removed: %s', e, instance=instance)
+
+    def stop(self) -> None:
+        """The service ends: so does all that goes on."""
+        self._recovery.stop()
+        self.backups.close()
+
+
+def attach(driver: typing.Any, virtapi: typing.Any) -> Extension | None:
+    """Put an extension beside a driver, if that can be done.
+
+    Requests are answered in any case, if only with the reason why not.
+    """
+    manager = getattr(virtapi, '_compute', None)
+    if manager is None:
+        return None
+    extension = None
+    reason = None
+    try:
+        extension = Extension(driver, manager.host)
+    except Exception as e:
+        reason = str(e)
+        complain(e)
+    manager.additional_endpoints.append(
+        endpoint.Endpoint(
+            manager.host,
+            reason,
+            extension.backups if extension else None,
+            extension.restores if extension else None,
+        )
+    )
+    return extension
+
+
+def complain(error: Exception) -> None:
+    """Say that there are no backups, so that nobody can miss it."""
+    LOG.error(
+        'ekko-nova: NO BACKUPS are taken on this host; nova-compute runs as '
+        "with Nova's own libvirt driver: %s",
+        error,
+        exc_info=not isinstance(error, exception.EkkoError),
+    )
