@@ -118,7 +118,7 @@ start_services() {
     start_wsgi keystone keystone.wsgi.api:application 5000 \
         "$ETC/keystone/keystone.conf" "OS_KEYSTONE_CONFIG_DIR=$ETC/keystone"
     wait_for keystone 60 answers "http://$ADDRESS:5000/v3"
-    seed identity
+    seed identity "$ADDRESS" "$PASSWORD"
     start_wsgi placement placement.wsgi.api:application 8778 \
         "$ETC/placement/placement.conf" \
         "OS_PLACEMENT_CONFIG_DIR=$ETC/placement"
@@ -177,10 +177,25 @@ wait_for_services() {
     wait_for nova-api 120 answers "http://$ADDRESS:8774/"
 }
 
-# seed WHAT: see lib/seed.py
+# seed WHAT ARGUMENT...: see lib/seed.py
 seed() {
     [ ! -e "$STATE/seeded-$1" ] || return 0
-    logged "seed-$1" "$VENV/bin/python" "$ONEBOX/lib/seed.py" "$1" \
-        --address "$ADDRESS" --password "$PASSWORD" --root "$ROOT"
+    logged "seed-$1" "$VENV/bin/python" "$ONEBOX/lib/seed.py" "$@"
     touch "$STATE/seeded-$1"
+}
+
+# Until Nova's services on the hosts have said that they are up since they
+# were started, and the scheduler knows the hosts.
+wait_for_computes() {
+    local host options
+    for host in "${HOSTS[@]}"; do
+        wait_for "nova-compute-$host" 120 \
+            "$VENV/bin/python" "$ONEBOX/lib/host_is_up.py" "$host" \
+            "$(stat -c %Y "$RUN/nova-compute-$host.pid")"
+    done
+    [ ! -e "$STATE/discovered" ] || return 0
+    read -ra options <<<"$(nova_options controller)"
+    logged nova-manage "$VENV/bin/nova-manage" "${options[@]}" \
+        cell_v2 discover_hosts
+    touch "$STATE/discovered"
 }

@@ -26,23 +26,20 @@ ENVIRONMENT=(
     "EKKO_ONEBOX=$ROOT" "$MARK"
 )
 
-# The time a process was started: with it a pid means one process for ever,
-# even if the machine was started anew meanwhile.
+# start_time PID: sets START_TIME to the time the process was started. With it
+# a pid means one process for ever, even if the machine is started anew.
 start_time() {
-    local stat
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-    stat=${stat##*) }
-    cut -d ' ' -f 20 <<<"$stat"
+    { read -r START_TIME <"/proc/$1/stat"; } 2>/dev/null || return 1
+    read -ra START_TIME <<<"${START_TIME##*) }"
+    START_TIME=${START_TIME[19]}
 }
 
-# pid NAME: its process, if it lives
-pid() {
-    local pid since
-    read -r pid since <"$RUN/$1.pid" 2>/dev/null || return 1
-    [ "$(start_time "$pid")" = "$since" ] && echo "$pid"
+# alive NAME: whether its process lives; sets PID
+alive() {
+    local since
+    { read -r PID since <"$RUN/$1.pid"; } 2>/dev/null &&
+        start_time "$PID" && [ "$START_TIME" = "$since" ]
 }
-
-alive() { pid "$1" >/dev/null; }
 
 services() {
     local file
@@ -75,18 +72,19 @@ start() {
 
 launch() {
     setsid bash "$RUN/$1.start" </dev/null >>"$LOG/$1.log" 2>&1 9>&- &
-    echo "$! $(start_time $!)" >"$RUN/$1.pid"
+    start_time $!
+    echo "$! $START_TIME" >"$RUN/$1.pid"
 }
 
 # stop SECONDS NAME...: end services, and kill those that take longer
 stop() {
-    local seconds=$1 name pid tenths
+    local seconds=$1 name tenths
     shift
     local -A pids=()
     for name in "$@"; do
-        if pid=$(pid "$name"); then
-            pids[$name]=$pid
-            kill -TERM -- "-$pid" 2>/dev/null || true
+        if alive "$name"; then
+            pids[$name]=$PID
+            kill -TERM -- "-$PID" 2>/dev/null || true
         fi
     done
     for ((tenths = seconds * 10; tenths > 0; tenths--)); do
@@ -104,15 +102,25 @@ stop() {
     done
 }
 
-# wait_for SERVICE SECONDS COMMAND...: until the command succeeds
+# wait_for SERVICE SECONDS COMMAND...: until the command succeeds; no service
+# may die meanwhile
 wait_for() {
     local name=$1 deadline=$((SECONDS + $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        alive "$name" || fail "$LOG/$name.log" "$name did not start"
+        require_all
         [ $SECONDS -lt $deadline ] ||
             fail "$LOG/$name.log" "$name does not answer: $*"
         sleep 0.2
+    done
+}
+
+require_all() {
+    local file name
+    for file in "$RUN"/*.pid; do
+        name=${file##*/}
+        name=${name%.pid}
+        alive "$name" || fail "$LOG/$name.log" "$name did not start, or died"
     done
 }
 
