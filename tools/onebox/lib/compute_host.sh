@@ -61,9 +61,6 @@ make_host() {
 make_nova_directories() {
     install -d -o nova -g nova -m 755 "$1" "$1/instances" "$1/locks"
     install -d -o nova -g nova -m 700 "$1/.ssh"
-    # QEMU creates files here that nova opens, as a member of their group.
-    install -d -o libvirt-qemu -g nova -m 2770 \
-        "$1/ekko" "$1/ekko/sockets" "$1/ekko/scratch"
     install -o nova -g nova -m 600 "$STATE/ssh/nova_key" "$1/.ssh/id_ed25519"
     install -o nova -g nova -m 600 "$STATE/ssh/nova_key.pub" \
         "$1/.ssh/authorized_keys"
