@@ -42,7 +42,16 @@ import pbr.version
 __all__ = ('Manage', 'main')
 
 #: Libraries that log, as errors, what we retry or report in our own words.
-_CHATTY: typing.Final = ('keystoneauth', 'stevedore', 'swiftclient', 'urllib3')
+_CHATTY: typing.Final = (
+    'keystoneauth',
+    'nova',
+    'oslo',
+    'oslo_config',
+    'oslo_service',
+    'stevedore',
+    'swiftclient',
+    'urllib3',
+)
 
 
 class Manage(app.App):
