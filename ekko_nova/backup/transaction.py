@@ -356,8 +356,9 @@ class Transaction:
 
     def _abort(self, error: BaseException | None) -> None:
         reason = 'it was cancelled'
-        if isinstance(error, Exception):
-            reason = str(error)
+        # Who interrupts on behalf of somebody says why.
+        if isinstance(error, Exception | KeyboardInterrupt):
+            reason = str(error) or reason
         try:
             prune.discard(self._catalog, self.record, reason)
         except exception.EkkoError as e:

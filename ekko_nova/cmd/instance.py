@@ -46,7 +46,10 @@ class InstanceCommand(base.Command):
     def controller(self, parsed_args: argparse.Namespace) -> typing.Any:
         """What asks the compute hosts."""
         try:
-            # Nova is there where this is of use, and nowhere else.
+            # Nova is there where this is of use, and nowhere else. Before
+            # any of it is imported: left to choose, it patches the library.
+            backend = importlib.import_module('oslo_service.backend')
+            backend.init_backend(backend.BackendType.THREADING)
             module = importlib.import_module('ekko_nova.compute.controller')
         except ModuleNotFoundError as e:
             raise exception.DriverMissing('nova', str(e.name), 'none') from e

@@ -27,7 +27,6 @@ from nova import config as nova_config
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
-from oslo_service import backend
 
 from ekko_nova.compute import names
 from ekko_nova.compute import rpcapi
@@ -60,8 +59,6 @@ class Controller:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
-        # oslo.service would patch the standard library by default.
-        backend.init_backend(backend.BackendType.THREADING)
         nova_config.parse_args(
             ['ekko-manage'], default_config_files=list(files)
         )

@@ -242,7 +242,7 @@ def grow(path: str, format: str, size: int) -> None:
     """
     operation = f'growing {path} to {size} bytes'
     _run(
-        ['resize', '--quiet', f'--format={format}', path, str(size)],
+        ['resize', '-q', '-f', format, path, str(size)],
         path,
         lambda reason: exception.HypervisorFailed(operation, reason),
     )

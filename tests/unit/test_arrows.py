@@ -61,7 +61,6 @@ OWNERS: dict[str, set[str]] = {
     'oslo_config': {'cmd', 'compute', 'conf'},
     'oslo_log': {''},
     'oslo_messaging': {'compute'},
-    'oslo_service': {'compute'},
     'oslo_utils': {''},
     'pbr': {'cmd'},
     'stevedore': {'backup'},
