@@ -96,15 +96,12 @@ plug() {
 start_host() {
     local host=$1 files=$ROOT/hosts/$1
     plug "$host"
-    if ! alive "host-$host"; then
-        rm -rf "$files/ready" "$files/run-libvirt"/*
-    fi
     start "host-$host" "$ONEBOX/lib/host-init" -- \
         nsenter "--net=/run/netns/$(host_namespace "$host")" \
         unshare --mount --uts --pid --fork --kill-child --mount-proc \
         --propagation private \
         bash "$ONEBOX/lib/host-init" "$host" "$files" "$LOG" "$2"
-    wait_for "host-$host" 10 test -e "$files/ready"
+    wait_for "host-$host" 10 test "$files/ready" -nt "$RUN/host-$host.pid"
     start "virtlogd-$host" -- "$ONEBOX/host" "$host" \
         virtlogd -p /run/libvirt/virtlogd.pid
     start "sshd-$host" "$files/sshd_config" -- "$ONEBOX/host" "$host" \

@@ -66,6 +66,8 @@ def seed_identity(
     user('ekko', 'service', 'member')
     for name in TENANTS:
         user(name, name, 'member', 'reader')
+        # Who may say on which host a server of the tenant is to be.
+        user('admin', name, 'admin')
     for kind, (name, rest) in ENDPOINTS.items():
         if any(identity.services(type=kind)):
             continue

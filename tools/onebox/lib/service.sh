@@ -14,9 +14,10 @@
 # Services: processes in the background, each with a log and these files in
 # run/:
 #
-#   NAME.start   the script that starts it, so that restart can
+#   NAME.start   the script that starts it, so that restart can; its second
+#                line lists the files of its configuration
+#   NAME.digest  of that script and those files, as it was started
 #   NAME.pid     process and start time; its process group is its own
-#   NAME.digest  of its command and configuration, as it was started
 
 # A service sees nothing of the environment of who started it. The mark is how
 # down finds processes that have left their service's group.
@@ -41,36 +42,51 @@ alive() {
         start_time "$PID" && [ "$START_TIME" = "$since" ]
 }
 
+# lives_on NAME: whether any process of its group lives, be it that its first
+# process has ended; sets PID
+lives_on() {
+    local since
+    { read -r PID since <"$RUN/$1.pid"; } 2>/dev/null || return 1
+    # Another process by that number can be only where the group is gone.
+    ! start_time "$PID" || [ "$START_TIME" = "$since" ] || return 1
+    pgrep --pgroup "$PID" --runstates DRSTtI >/dev/null
+}
+
 services() {
     local file
     for file in "$RUN"/*.pid; do
-        [ -e "$file" ] && basename "$file" .pid
+        [ ! -e "$file" ] || basename "$file" .pid
     done
 }
 
 # start NAME [FILE...] -- COMMAND...: start a service; if it runs already,
 # but was started otherwise or the files were others, start it anew
 start() {
-    local name=$1 files=() command digest
+    local name=$1 files=() command
     shift
     while [ "$1" != -- ]; do
         files+=("$1")
         shift
     done
     shift
-    printf -v command '%q ' env -i "${ENVIRONMENT[@]}" "$@"
-    digest=$(cat - "${files[@]}" <<<"$command" | sha256sum)
+    printf -v command '%q ' exec env -i "${ENVIRONMENT[@]}" "$@"
+    printf '%s\n' '#!/bin/bash' "# ${files[*]}" "$command" >"$RUN/$name.start"
     if alive "$name"; then
-        [ "$digest" = "$(cat "$RUN/$name.digest")" ] && return 0
+        [ "$(digest "$name")" != "$(cat "$RUN/$name.digest")" ] || return 0
         say "$name is started anew, it is to run otherwise"
-        stop 10 "$name"
     fi
-    echo "exec $command" >"$RUN/$name.start"
-    echo "$digest" >"$RUN/$name.digest"
+    stop 30 "$name"
     launch "$name"
 }
 
+digest() {
+    local files
+    read -ra files < <(sed -n '2s/^#//p' "$RUN/$1.start")
+    cat "$RUN/$1.start" "${files[@]}" | sha256sum
+}
+
 launch() {
+    digest "$1" >"$RUN/$1.digest"
     setsid bash "$RUN/$1.start" </dev/null >>"$LOG/$1.log" 2>&1 9>&- &
     start_time $!
     echo "$! $START_TIME" >"$RUN/$1.pid"
@@ -82,23 +98,32 @@ stop() {
     shift
     local -A pids=()
     for name in "$@"; do
-        if alive "$name"; then
+        if lives_on "$name"; then
             pids[$name]=$PID
             kill -TERM -- "-$PID" 2>/dev/null || true
         fi
     done
     for ((tenths = seconds * 10; tenths > 0; tenths--)); do
         for name in "${!pids[@]}"; do
-            alive "$name" || unset "pids[$name]"
+            lives_on "$name" || unset "pids[$name]"
         done
-        [ ${#pids[@]} = 0 ] && break
+        [ ${#pids[@]} != 0 ] || break
         sleep 0.1
     done
     for name in "${!pids[@]}"; do
+        say "$name is killed, it does not end"
         kill -KILL -- "-${pids[$name]}" 2>/dev/null || true
     done
     for name in "$@"; do
         rm -f "$RUN/$name.pid"
+    done
+}
+
+# What is left of services that have died, or were killed.
+stop_dead() {
+    local name
+    for name in $(services); do
+        alive "$name" || stop 5 "$name"
     done
 }
 

@@ -1,0 +1,386 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What tests stand on that use the cloud of ``tools/onebox/up``.
+
+The cloud must be up: nobody here starts it. A server that a test makes
+through :class:`CloudTestCase` goes away with it.
+"""
+
+import base64
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+import typing
+import uuid
+from xml.etree import ElementTree
+
+import libvirt
+import libvirt_qemu
+import openstack
+
+from tests import base
+
+__all__ = (
+    'HOSTS',
+    'ROOT',
+    'CloudTestCase',
+    'Server',
+    'connect',
+    'hypervisor',
+    'restart',
+    'run',
+    'wait_until',
+)
+
+ROOT: typing.Final = pathlib.Path(
+    os.environ.get('EKKO_ONEBOX', '/var/tmp/ekko-onebox')
+)
+#: Compute hosts and their addresses.
+HOSTS: typing.Final = {'c1': '10.78.0.11', 'c2': '10.78.0.12'}
+
+_TOOLS: typing.Final = pathlib.Path(__file__).parents[2] / 'tools' / 'onebox'
+_AUTH_URL: typing.Final = 'http://10.78.0.1:5000/v3'
+_PASSWORD: typing.Final = 'secret'
+_WAIT_SECONDS: typing.Final = 180.0
+
+# What fails is raised; by default libvirt prints it as well.
+libvirt.registerErrorHandler(lambda *_: None, None)
+
+
+def connect(user: str = 'demo', project: str = '') -> typing.Any:
+    """The cloud, as one of its users sees it.
+
+    :param user: ``admin``, ``demo``, ``other``, ``ekko`` or a service's
+    :param project: the one of the user's name unless given; ``ekko`` and the
+        services' users are in ``service``
+    """
+    return openstack.connect(
+        auth_url=_AUTH_URL,
+        username=user,
+        password=_PASSWORD,
+        project_name=project or user,
+        user_domain_name='Default',
+        project_domain_name='Default',
+        region_name='RegionOne',
+    )
+
+
+def run(host: str, *argv: str, user: str = '') -> str:
+    """What a command says that runs on a compute host.
+
+    :param user: who runs it; root unless given
+    :raises RuntimeError: it fails, with all that it said
+    """
+    options = ['--user', user] if user else []
+    return _tool('host', *options, host, *argv)
+
+
+def restart(*services: str, kill: bool = False) -> None:
+    """End services of the cloud and start them again.
+
+    :param services: see ``tools/onebox/status``, with or without the host
+    :param kill: with kill -9, and not as an operator would
+    """
+    _tool('restart', *(['--kill'] if kill else []), *services)
+
+
+def _tool(name: str, *argv: str) -> str:
+    done = subprocess.run(
+        [_TOOLS / name, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode != 0:
+        said = done.stdout + done.stderr
+        raise RuntimeError(f'{name} {" ".join(argv)}: {said}')
+    return done.stdout
+
+
+def hypervisor(host: str) -> typing.Any:
+    """A connection to a host's libvirtd; close it."""
+    return libvirt.open(f'qemu+tcp://{HOSTS[host]}/system')
+
+
+_T = typing.TypeVar('_T')
+
+
+def wait_until(
+    what: str,
+    condition: Callable[[], _T | None],
+    seconds: float = _WAIT_SECONDS,
+) -> _T:
+    """Ask again and again, until the answer is a true value.
+
+    :returns: that value
+    :raises RuntimeError: it takes too long; ``what`` says what
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise RuntimeError(f'too long: {what}')
+        time.sleep(0.3)
+
+
+class Server:
+    """A server, seen by its owner, its operator and its guest at once.
+
+    :ivar id: its UUID
+    :ivar owner: connection of who made it
+    :ivar admin: connection of the administrator
+    """
+
+    def __init__(self, owner: typing.Any, admin: typing.Any, id: str) -> None:
+        self.id = id
+        self.owner = owner
+        self.admin = admin
+
+    # --- as Nova sees it
+
+    def details(self) -> typing.Any:
+        """All that the administrator can see of it, as of now."""
+        return self.admin.compute.get_server(self.id)
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return str(self.details().compute_host)
+
+    def wait(self, status: str = 'ACTIVE') -> None:
+        """Wait until it is so, and Nova has nothing more to do with it.
+
+        :raises RuntimeError: it becomes ERROR instead, or it takes too long
+        """
+
+        def reached() -> bool:
+            found = self.details()
+            if found.status == 'ERROR' != status:
+                raise RuntimeError(f'{self.id}: {found.fault}')
+            return found.status == status and not found.task_state
+
+        wait_until(f'{self.id} is {status}', reached)
+
+    def wait_until_gone(self) -> None:
+        """Wait until it is deleted."""
+        self.admin.compute.wait_for_delete(
+            self.details(), interval=0.5, wait=_WAIT_SECONDS
+        )
+
+    # --- as its hypervisor sees it
+
+    @contextlib.contextmanager
+    def domain(self) -> Iterator[typing.Any]:
+        """Its domain, for as long as the context lasts."""
+        connection = hypervisor(self.host)
+        try:
+            yield connection.lookupByUUIDString(self.id)
+        finally:
+            connection.close()
+
+    def disks(self) -> dict[str, str]:
+        """Path of each disk's file, on its host, by target."""
+        with self.domain() as domain:
+            tree = ElementTree.fromstring(domain.XMLDesc())
+        found = {}
+        for disk in tree.iterfind("devices/disk[@device='disk']"):
+            target, source = disk.find('target'), disk.find('source')
+            if target is not None and source is not None:
+                found[target.attrib['dev']] = source.attrib['file']
+        return found
+
+    def digest(self, target: str = 'vda') -> str:
+        """SHA-256 of what its guest sees on a disk.
+
+        While the guest runs and writes it is the digest of nothing at all:
+        stop, pause or :meth:`hold` it.
+        """
+        raw = f'/var/lib/nova/digest-{uuid.uuid4()}'
+        try:
+            run(
+                self.host,
+                *('qemu-img', 'convert', '-U', '-O', 'raw'),
+                *(self.disks()[target], raw),
+            )
+            return run(self.host, 'sha256sum', raw).split()[0]
+        finally:
+            run(self.host, 'rm', '-f', raw)
+
+    def pid(self) -> int:
+        """Of its QEMU, as the processes of its host know it."""
+        with self.domain() as domain:
+            name = domain.name()
+        return int(run(self.host, 'cat', f'/run/libvirt/qemu/{name}.pid'))
+
+    def kill(self) -> None:
+        """kill -9 its QEMU, and wait until libvirt has noticed."""
+        run(self.host, 'kill', '-9', str(self.pid()))
+        with self.domain() as domain:
+            wait_until('libvirt notices', lambda: not domain.isActive())
+
+    # --- as its guest sees it (tools/build-guest says what is in it)
+
+    def console(self) -> str:
+        """What its guest has printed lately."""
+        said = self.admin.compute.get_server_console_output(self.id)
+        return str(said['output'])
+
+    def boots(self) -> int:
+        """How often the guest has booted from this disk."""
+        found = re.findall(r'ekko-guest: boot=(\d+) ', self.console())
+        return int(found[-1]) if found else 0
+
+    def wait_for_boot(self, boot: int = 1) -> None:
+        """Wait until the guest has booted for the n-th time.
+
+        :raises RuntimeError: it found a bad file, or it takes too long
+        """
+        pattern = (
+            rf'ekko-guest: boot={boot} files=\d+ bad=(\d+) last=\d+\s+'
+            r'ekko-guest: data files=\d+ bad=(\d+)'
+        )
+        found = wait_until(
+            f'{self.id} boots', lambda: re.search(pattern, self.console())
+        )
+        if found.groups() != ('0', '0'):
+            raise RuntimeError(f'{self.id} has lost data: {found.group()}')
+        self.wait_for_agent()
+
+    def wait_for_agent(self) -> None:
+        """Wait until the guest's agent answers."""
+
+        def answers() -> bool:
+            try:
+                self.ask('guest-ping')
+            except libvirt.libvirtError:
+                return False
+            return True
+
+        wait_until(f'the agent of {self.id} answers', answers)
+
+    def ask(self, command: str, **arguments: typing.Any) -> typing.Any:
+        """Have the guest's agent execute one of its commands."""
+        request = {'execute': command, 'arguments': arguments}
+        with self.domain() as domain:
+            reply = libvirt_qemu.qemuAgentCommand(
+                domain, json.dumps(request), 10, 0
+            )
+        return json.loads(reply)['return']
+
+    def execute(self, command: str) -> str:
+        """Run a shell command in the guest, and return what it says.
+
+        :raises RuntimeError: it fails, or it takes too long
+        """
+        started = self.ask(
+            'guest-exec',
+            path='/bin/sh',
+            arg=['-c', f'exec 2>&1; {command}'],
+            **{'capture-output': True},
+        )
+
+        def ended() -> typing.Any:
+            status = self.ask('guest-exec-status', pid=started['pid'])
+            return status if status['exited'] else None
+
+        status = wait_until(f'{command} in {self.id}', ended)
+        said = base64.b64decode(status.get('out-data', '')).decode()
+        if status['exitcode'] != 0:
+            raise RuntimeError(f'{command} in {self.id}: {said}')
+        return said
+
+    def write_data(self, seed: str, mib: int) -> None:
+        """Have the guest write files of random bytes, onto its disk."""
+        self.execute(f'write-data {seed} {mib}')
+
+    def check_data(self) -> int:
+        """How many files of :meth:`write_data` there are.
+
+        :raises RuntimeError: one of them is not as it was written
+        """
+        return int(self.execute('check-data').split()[0].split('=')[1])
+
+    def hold(self) -> None:
+        """Have the guest write nothing of its own, until :meth:`release`."""
+        self.execute('touch /run/still; sleep 1; sync')
+
+    def release(self) -> None:
+        """Have the guest write again."""
+        self.execute('rm /run/still')
+
+
+class CloudTestCase(base.TestCase):
+    """A case with the cloud at hand.
+
+    :ivar admin: connection of the administrator
+    :ivar demo: connection of a tenant
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.admin = connect('admin')
+        self.addCleanup(self.admin.close)
+        self.demo = connect('demo')
+        self.addCleanup(self.demo.close)
+
+    def create_server(
+        self,
+        *,
+        flavor: str = 'ekko.1',
+        image: str = 'ekko-guest',
+        nic: bool = False,
+        host: str = '',
+        owner: typing.Any = None,
+        **arguments: typing.Any,
+    ) -> Server:
+        """A server whose guest has booted; deleted in the end.
+
+        :param nic: whether it gets a port
+        :param host: where it is to be
+        :param owner: connection of who makes it; the tenant unless given
+        :param arguments: more for Nova's create call
+        """
+        owner = owner or self.demo
+        network = self.demo.network.find_network('private')
+        maker = owner
+        if host:
+            # Only an administrator may say where; this one of the project.
+            maker = connect('admin', owner.auth['project_name'])
+            self.addCleanup(maker.close)
+            arguments['availability_zone'] = f'nova:{host}'
+        made = maker.compute.create_server(
+            name=self.id().rpartition('.')[2],
+            flavor_id=owner.compute.find_flavor(flavor).id,
+            image_id=owner.image.find_image(image).id,
+            networks=[{'uuid': network.id}] if nic else 'none',
+            **arguments,
+        )
+        server = Server(owner, self.admin, made.id)
+        self.addCleanup(self._delete, server)
+        server.wait()
+        server.wait_for_boot()
+        return server
+
+    def _delete(self, server: Server) -> None:
+        with contextlib.suppress(openstack.exceptions.NotFoundException):
+            self.admin.compute.delete_server(server.id, force=True)
+            server.wait_until_gone()
