@@ -28,7 +28,10 @@ class Announcer:
     """Tells of the backups and restores of one host."""
 
     def __init__(self, host: str) -> None:
-        self._notifier = rpc.get_notifier('compute', host)
+        # Not rpc.get_notifier: that warns of every event it does not know.
+        self._notifier = rpc.LEGACY_NOTIFIER.prepare(
+            publisher_id=f'compute.{host}'
+        )
 
     def start(
         self, context: typing.Any, verb: str, instance: typing.Any, backup: str

@@ -24,6 +24,7 @@ import logging
 import pathlib
 import signal
 import socket
+import stat
 import sys
 import threading
 import types
@@ -50,6 +51,10 @@ from ekko_nova.virt import job as jobs
 __all__ = ('carry_out', 'main')
 
 LOG = logging.getLogger(__name__)
+
+
+#: Libraries that log, as errors, what we retry or report in our own words.
+_CHATTY: typing.Final = ('keystoneauth', 'stevedore', 'swiftclient', 'urllib3')
 
 
 class _LinkHandler(logging.Handler):
@@ -251,8 +256,9 @@ def _restore_disk(
     disk: records.DiskRecord,
     conversation: Conversation,
 ) -> None:
-    name = selection.file_name(disk.identity) + orders.RESTORED
-    path = pathlib.Path(order.directory, name)
+    name = selection.file_name(disk.identity)
+    directory = pathlib.Path(order.directory)
+    path = directory / (name + orders.RESTORED)
     path.unlink(missing_ok=True)
     restore.restore_disk(
         engine.catalog,
@@ -263,12 +269,21 @@ def _restore_disk(
         format=order.format,
         report=conversation.report,
     )
+    # nova-compute looks at it, too, while QEMU has it.
+    path.chmod(_mode(directory / name))
     if disk.identity == 'root' and order.root_size > disk.size:
         image.grow(str(path), order.format, order.root_size)
     if disk.bitmap is not None and order.format == 'qcow2':
         # The file holds what the backup does: the next one is incremental
         # on it.
         image.add_bitmap(str(path), disk.bitmap, disk.granularity)
+
+
+def _mode(path: pathlib.Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return 0o644
 
 
 def _settle(
@@ -297,7 +312,10 @@ def _settle(
 def main(arguments: list[str]) -> int:
     """Carry out the order that comes over the descriptor that is named."""
     link = links.Link(socket.socket(fileno=int(arguments[0])))
-    logging.basicConfig(level=logging.INFO, handlers=[_LinkHandler(link)])
+    logging.basicConfig(level=logging.WARNING, handlers=[_LinkHandler(link)])
+    logging.getLogger('ekko_nova').setLevel(logging.INFO)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     message = link.receive()
     if message is None:
         return 1
