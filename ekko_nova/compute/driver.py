@@ -72,6 +72,21 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
             )
         return super().destroy(context, instance, *args, **kwargs)
 
+    @_like('finish_migration')
+    def finish_migration(
+        self,
+        context: typing.Any,
+        migration: typing.Any,
+        instance: typing.Any,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> typing.Any:
+        if self._extension is not None:
+            self._extension.before_growth(instance)
+        return super().finish_migration(
+            context, migration, instance, *args, **kwargs
+        )
+
     @_like('rebuild')
     def rebuild(
         self,

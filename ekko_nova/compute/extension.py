@@ -82,6 +82,13 @@ class Extension:
         except Exception as e:
             LOG.debug('no checkpoints removed: %s', e, instance=instance)
 
+    def before_growth(self, instance: typing.Any) -> None:
+        """Nova is about to make the disks of an instance larger."""
+        try:
+            self.restores.drop_broken_bitmaps(instance)
+        except Exception:
+            LOG.exception('looking for broken bitmaps', instance=instance)
+
     def stop(self) -> None:
         """The service ends: so does all that goes on."""
         self._recovery.stop()

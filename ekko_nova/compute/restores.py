@@ -38,6 +38,7 @@ from oslo_log import log as logging
 from oslo_utils import units
 
 from ekko_nova.compute import announce
+from ekko_nova.compute import bitmaps
 from ekko_nova.compute import child as children
 from ekko_nova.compute import children as registry
 from ekko_nova.compute import order as orders
@@ -177,6 +178,12 @@ class Restores:
         with self._running.adding(instance.uuid, running), self._turn:
             files: dict[str, str] = child_.run(children.Events())['files']
         return files
+
+    def drop_broken_bitmaps(self, instance: typing.Any) -> None:
+        """See :func:`.bitmaps.drop_broken`; of an instance in files only."""
+        if self._format() == 'qcow2':
+            path = libvirt_utils.get_instance_path(instance)
+            bitmaps.drop_broken(pathlib.Path(path))
 
     def _format(self) -> str:
         """The format of the disks of this host.

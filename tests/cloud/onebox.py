@@ -103,9 +103,9 @@ def restart(*services: str, kill: bool = False) -> None:
 def _tool(name: str, *argv: str) -> str:
     done = subprocess.run(
         [_TOOLS / name, *argv],
+        check=False,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode != 0:

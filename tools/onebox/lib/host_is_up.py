@@ -22,7 +22,9 @@ import openstack
 _TRY_SECONDS = 5
 
 
-def is_up(cloud: openstack.connection.Connection, host: str, since: int) -> bool:
+def is_up(
+    cloud: openstack.connection.Connection, host: str, since: int
+) -> bool:
     """Whether it has said so since then, and Placement knows the host."""
     for service in cloud.compute.services(binary='nova-compute', host=host):
         said = time.strptime(

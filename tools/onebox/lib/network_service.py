@@ -148,10 +148,8 @@ service = flask.Flask(__name__)
 
 def complete_port(port: Resource) -> None:
     """Give a new port its addresses and its group."""
-    port.setdefault(
-        'mac_address',
-        'fa:16:3e:' + ':'.join(f'{byte:02x}' for byte in secrets.token_bytes(3)),
-    )
+    octets = (f'{byte:02x}' for byte in secrets.token_bytes(3))
+    port.setdefault('mac_address', 'fa:16:3e:' + ':'.join(octets))
     port['network_id'] = resources.get('networks', port['network_id'])['id']
     if not port['fixed_ips']:
         subnets = [
@@ -376,8 +374,8 @@ def extensions() -> typing.Any:
     }
 
 
-@service.get('/v2.0/quotas/<project>')
-def quotas(project: str) -> typing.Any:
+@service.get('/v2.0/quotas/<_project>')
+def quotas(_project: str) -> typing.Any:
     return {'quota': {SINGULAR[name]: -1 for name in SINGULAR}}
 
 
@@ -386,9 +384,7 @@ def quotas(project: str) -> typing.Any:
 @service.get('/v2.0')
 def versions() -> typing.Any:
     link = {'rel': 'self', 'href': flask.request.host_url + 'v2.0/'}
-    return {
-        'versions': [{'id': 'v2.0', 'status': 'CURRENT', 'links': [link]}]
-    }
+    return {'versions': [{'id': 'v2.0', 'status': 'CURRENT', 'links': [link]}]}
 
 
 @service.before_request

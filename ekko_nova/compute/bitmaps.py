@@ -1,0 +1,51 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Broken bitmaps in the files of an instance that is shut off."""
+
+import pathlib
+
+from oslo_log import log as logging
+
+from ekko_nova import exception
+from ekko_nova.virt import checkpoint
+from ekko_nova.virt import image
+
+__all__ = ('drop_broken',)
+
+LOG = logging.getLogger(__name__)
+
+_DISKS = ('disk', 'disk.local', 'disk.eph*')
+
+
+def drop_broken(directory: pathlib.Path) -> None:
+    """Remove bitmaps of ours that missed writes.
+
+    QEMU does not resize an image that has one (QEMU 7.2), so they must be
+    gone before Nova does. The next backup would remove them anyway.
+
+    :param directory: of an instance's qcow2 files
+    """
+    for pattern in _DISKS:
+        for path in directory.glob(pattern):
+            try:
+                _drop_broken(str(path))
+            except exception.EkkoError as e:
+                LOG.warning('broken bitmaps stay: disk=%s %s', path, e)
+
+
+def _drop_broken(path: str) -> None:
+    for bitmap in image.info(path, 'qcow2').bitmaps:
+        if bitmap.inconsistent and bitmap.name.startswith(checkpoint.PREFIX):
+            LOG.info('dropping disk=%s bitmap=%s', path, bitmap.name)
+            image.remove_bitmap(path, bitmap.name)
