@@ -99,6 +99,10 @@ class EkkoError(Exception):
 
     exit_code: typing.ClassVar[int] = 1
 
+    def format_message(self) -> str:
+        """The message, where Nova asks for it: in faults and events."""
+        return str(self)
+
 
 class RetryLater(EkkoError):
     """Transient: the same call may succeed later, unchanged."""
