@@ -9,19 +9,29 @@ export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 RESULTS := .stestr tests/contract/.stestr tests/functional/.stestr
 
-.PHONY: help demo test clean
+.PHONY: help demo demo-engine test clean
 
 help:
-	@echo 'make demo   back up a running guest, destroy it, restore it'
-	@echo 'make test   run every check and every test'
-	@echo 'make clean  remove what these commands made in this directory'
+	@echo 'make demo         a cloud: boot a server, back it up into Swift,'
+	@echo '                  wreck its disk, restore it in place'
+	@echo 'make demo-engine  without a cloud: back up a running guest, destroy'
+	@echo '                  it, restore it'
+	@echo 'make test         run every check and every test'
+	@echo 'make clean        remove what these commands made in this directory'
 	@echo
-	@echo 'Both install what they need with apt (as root, or with sudo) and'
-	@echo 'in .venv and .tox. "tox -a" lists the single checks.'
+	@echo 'They install what they need with apt (as root, or with sudo) and'
+	@echo 'in .venv and .tox. "tox -a" lists the single checks. The cloud needs'
+	@echo 'root, lives in /var/tmp/ekko-onebox, and ends with'
+	@echo 'tools/onebox/down.'
 
 demo:
-	@tools/bootstrap demo
+	@tools/bootstrap onebox
+	@tools/onebox/up
 	@.venv/bin/tox run -q -e demo
+
+demo-engine:
+	@tools/bootstrap demo
+	@.venv/bin/tox run -q -e demo-engine
 
 test:
 	@tools/bootstrap test

@@ -17,6 +17,7 @@ import json
 import typing
 
 from cliff import columns
+from oslo_utils import units
 
 from ekko_nova.backup import record as records
 
@@ -57,6 +58,8 @@ def backup(record: records.Record) -> dict[str, typing.Any]:
         'seconds': record.seconds,
         'quiesced': record.quiesced,
         'note': record.note,
+        'error': record.error,
+        'progress': _progress(record.progress),
         'size': sum(disk.size for disk in disks),
         'read_bytes': sum(disk.read_bytes for disk in disks),
         'changed_bytes': sum(disk.changed_bytes for disk in disks),
@@ -69,7 +72,17 @@ def backup(record: records.Record) -> dict[str, typing.Any]:
                 for skipped in record.skipped
             ]
         ),
+        'instance': Structure([record.instance] if record.instance else []),
     }
+
+
+def _progress(now: records.Progress | None) -> str | None:
+    if now is None:
+        return None
+    text = f'{now.percent} %, {now.rate // units.Mi} MiB/s'
+    if now.remaining is not None:
+        text += f', {now.remaining} s to go'
+    return text
 
 
 def list_row(record: records.Record) -> tuple[typing.Any, ...]:
