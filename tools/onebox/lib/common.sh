@@ -12,6 +12,7 @@
 # under the License.
 
 # Where everything is, and words that every command uses.
+# shellcheck disable=SC2034  # whoever sources this uses them
 
 ONEBOX=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CHECKOUT=$(cd "$ONEBOX/../.." && pwd)

@@ -46,11 +46,13 @@ make_environment() {
 # of this machine.
 install_requirements() {
     local pip=("$VENV/bin/python" -m pip --disable-pip-version-check)
-    "${pip[@]}" install --quiet "$UV" &&
+    if "${pip[@]}" install --quiet "$UV" &&
         SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
             "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" \
-            --requirement "$ONEBOX/requirements.lock" ||
-        "${pip[@]}" install --quiet --requirement "$ONEBOX/requirements.lock"
+            --requirement "$ONEBOX/requirements.lock"; then
+        return 0
+    fi
+    "${pip[@]}" install --quiet --requirement "$ONEBOX/requirements.lock"
 }
 
 # Built from a copy: a build leaves files behind, and reads those that an

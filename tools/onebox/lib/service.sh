@@ -30,9 +30,11 @@ ENVIRONMENT=(
 # start_time PID: sets START_TIME to the time the process was started. With it
 # a pid means one process for ever, even if the machine is started anew.
 start_time() {
-    { read -r START_TIME <"/proc/$1/stat"; } 2>/dev/null || return 1
-    read -ra START_TIME <<<"${START_TIME##*) }"
-    START_TIME=${START_TIME[19]}
+    local stat fields
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # Behind the name, which may contain anything.
+    read -ra fields <<<"${stat##*) }"
+    START_TIME=${fields[19]}
 }
 
 # alive NAME: whether its process lives; sets PID
