@@ -16,6 +16,7 @@
 import argparse
 import importlib
 import typing
+import warnings
 
 from cliff import show
 
@@ -46,6 +47,8 @@ class InstanceCommand(base.Command):
     def controller(self, parsed_args: argparse.Namespace) -> typing.Any:
         """What asks the compute hosts."""
         try:
+            # What Nova's libraries warn of is for those who write them.
+            warnings.simplefilter('ignore')
             # Nova is there where this is of use, and nowhere else. Before
             # any of it is imported: left to choose, it patches the library.
             backend = importlib.import_module('oslo_service.backend')

@@ -181,6 +181,8 @@ class Backups:
     ) -> None:
         """What goes on in the pool, until the instance is free again."""
         backup = request.backup
+        # What this thread logs belongs to this request.
+        context.update_store()
         LOG.info('backup %s begins', backup, instance=instance)
         try:
             self._announcer.start(context, _VERB, instance, backup)
