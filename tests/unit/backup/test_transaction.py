@@ -108,9 +108,15 @@ class TransactionTest(test_engine.EngineCase):
         with self.begin('alive') as job:
             before = self.line.catalog.get('alive').updated_at
             job.write_disk(self.planned, self.disk.snapshot(full=True))
-            self.assertGreater(
-                self.line.catalog.get('alive').updated_at, before
-            )
+            now = self.line.catalog.get('alive')
+            self.assertGreater(now.updated_at, before)
+            progress = now.progress
+            assert progress is not None
+            self.assertTrue(0 <= progress.percent <= 100, progress)
+            self.assertLessEqual(progress.read_bytes, len(self.disk.content))
+            job.commit()
+        self.assertIsNone(self.line.catalog.get('alive').progress)
+        self.line.contents['alive'] = bytes(self.disk.content)
 
     def _left_by(self, found: process.Process, age: float) -> records.Record:
         """A backup in the making that a process left some time ago."""
@@ -127,6 +133,82 @@ class TransactionTest(test_engine.EngineCase):
             self.line.catalog, self.line.settings, engine.SERVER
         )
         return len(collected)
+
+    def _requested(self, backup: str) -> transaction.Transaction:
+        job = self.begin(backup)
+        job.record = dataclasses.replace(job.record, requested=True)
+        return job
+
+    def _fail(self, error: BaseException) -> records.Record:
+        def fail() -> None:
+            with self._requested('asked-for') as job:
+                job.write_disk(self.planned, self.disk.snapshot(full=True))
+                raise error
+
+        self.assertRaises(type(error), fail)
+        return self.line.catalog.get('asked-for')
+
+    def test_one_that_was_requested_stays_as_an_error(self) -> None:
+        record = self._fail(exception.SourceLost('vda', 'of a test'))
+        self.assertEqual(records.Status.ERROR, record.status)
+        self.assertIn('of a test', record.error or '')
+        self.assertEqual(0, self._collected())
+        self.line.backup()
+        self.assert_all_restore()
+        self.line.delete('asked-for')
+        self.assert_nothing_spare()
+
+    def test_whoever_interrupts_may_say_why(self) -> None:
+        self.assertEqual(
+            'it was cancelled: by me',
+            self._fail(KeyboardInterrupt('it was cancelled: by me')).error,
+        )
+        self.line.delete('asked-for')
+        self.assertEqual(
+            'it was cancelled', self._fail(KeyboardInterrupt()).error
+        )
+
+    def test_one_that_was_requested_and_whose_process_died(self) -> None:
+        earlier = dataclasses.replace(process.current(), boot='earlier')
+        left = self._left_by(earlier, 0)
+        self.line.catalog.put(dataclasses.replace(left, requested=True))
+        self.assertEqual(1, self._collected())
+        record = self.line.catalog.get('left')
+        self.assertEqual(records.Status.ERROR, record.status)
+        self.assertIn('process', record.error or '')
+        self.line.delete('left')
+        self.assert_nothing_spare()
+
+    def _settled(self, backup: str) -> records.Record:
+        return prune.settle(
+            self.line.catalog,
+            engine.SERVER,
+            records.Request(backup, True),
+            'of a test',
+        )
+
+    def test_settling(self) -> None:
+        elsewhere = dataclasses.replace(process.current(), host='elsewhere')
+        self._left_by(elsewhere, 0)
+        self.assertEqual(records.Status.ERROR, self._settled('left').status)
+        self.assertEqual('of a test', self._settled('left').error)
+        self.assertEqual('of a test', self._settled('never-announced').error)
+        self.assertEqual(self.parent, self._settled(self.parent.id))
+        self.line.delete('left')
+        self.line.delete('never-announced')
+        self.assert_nothing_spare()
+
+    def test_settling_leaves_what_lives_here(self) -> None:
+        alive = subprocess.Popen(['sleep', '60'])
+        self.addCleanup(alive.wait)
+        self.addCleanup(alive.kill)
+        here = dataclasses.replace(
+            process.current(),
+            pid=alive.pid,
+            started=process._started(alive.pid) or 0,
+        )
+        self._left_by(here, 0)
+        self.assertRaises(exception.InProgress, self._settled, 'left')
 
     def test_a_dead_process_leaves_nothing(self) -> None:
         dead = subprocess.Popen([sys.executable, '-c', ''])
