@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Backups of the cloud's servers, as its operator takes them."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import tempfile
+import time
+import typing
+
+import libvirt
+
+from tests.cloud import onebox
+
+__all__ = ('Backups', 'Failed', 'stopped_worker')
+
+_ETC: typing.Final = onebox.ROOT / 'etc' / 'nova'
+_MANAGE: typing.Final = onebox.ROOT / 'venv' / 'bin' / 'ekko-manage'
+_NOVA: typing.Final = [
+    *('--nova-config-file', str(_ETC / 'nova.conf')),
+    *('--nova-config-file', str(_ETC / 'controller.conf')),
+]
+_WORKER: typing.Final = 'ekko_nova.compute.worker'
+
+
+class Failed(Exception):
+    """ekko-manage failed; what it said."""
+
+
+def _manage(*words: str) -> str:
+    done = subprocess.run(
+        [_MANAGE, *words],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip())
+    return done.stdout
+
+
+class Backups:
+    """Of one server."""
+
+    def __init__(self, server: onebox.Server) -> None:
+        self._server = server
+        self._project = str(server.details().project_id)
+
+    def create(self, *options: str) -> str:
+        """Take one; returns its id when it is available."""
+        return self._instance('backup', '--wait', *options)
+
+    def begin(self, *options: str) -> str:
+        """Have one taken; returns its id at once."""
+        return self._instance('backup', *options)
+
+    def restore(self, backup: str) -> None:
+        """Restore the server in place."""
+        self._instance('restore', backup, '--wait')
+
+    def begin_restore(self, backup: str) -> None:
+        """Have it restored in place."""
+        self._instance('restore', backup)
+
+    def cancel(self, backup: str) -> None:
+        """Have one end."""
+        _manage('instance', 'cancel', self._server.id, backup, *_NOVA)
+
+    def show(self, backup: str) -> dict[str, typing.Any]:
+        """Its record."""
+        shown: dict[str, typing.Any] = json.loads(
+            self._store('show', backup, '-f', 'json')
+        )
+        return shown
+
+    def listed(self) -> list[dict[str, typing.Any]]:
+        """Those of this server, oldest first."""
+        found: list[dict[str, typing.Any]] = json.loads(
+            self._store('list', '--server', self._server.id, '-f', 'json')
+        )
+        return found
+
+    def wait(self, backup: str, status: str) -> dict[str, typing.Any]:
+        """Its record, once it is so."""
+
+        def reached() -> dict[str, typing.Any] | None:
+            try:
+                found = self.show(backup)
+            except Failed:
+                return None
+            return found if found['status'] == status else None
+
+        return onebox.wait_until(f'backup {backup} is {status}', reached)
+
+    def digest(self, backup: str, disk: str = 'vda') -> str:
+        """SHA-256 of a disk of a backup, restored to a file."""
+        with tempfile.TemporaryDirectory() as directory:
+            output = pathlib.Path(directory, 'disk.raw')
+            self._store(
+                *('restore', backup, '--disk', disk, '--output', str(output))
+            )
+            with output.open('rb') as file:
+                return hashlib.file_digest(file, 'sha256').hexdigest()
+
+    def _instance(self, verb: str, *words: str) -> str:
+        return _manage(
+            *('instance', verb, self._server.id, *words, *_NOVA),
+            *('-f', 'value', '-c', 'id'),
+        ).strip()
+
+    def _store(self, *words: str) -> str:
+        return _manage(
+            *('--config-file', str(_ETC / 'c1.conf')),
+            *(*words, '--project', self._project),
+        )
+
+
+def stopped_worker(server: onebox.Server) -> str:
+    """Stop the worker that reads a server's disks, when it does so.
+
+    :returns: its process, in the host; send it SIGCONT, or kill it
+    """
+    host = server.host
+    deadline = time.monotonic() + 60
+    with server.domain() as domain:
+        while time.monotonic() < deadline:
+            if _has_backup_job(domain):
+                [pid] = onebox.run(host, 'pgrep', '-f', _WORKER).split()
+                onebox.run(host, 'kill', '-STOP', pid)
+                return pid
+            time.sleep(0.02)
+    raise RuntimeError(f'no backup of {server.id} begins')
+
+
+def _has_backup_job(domain: typing.Any) -> bool:
+    try:
+        domain.backupGetXMLDesc()
+    except libvirt.libvirtError:
+        return False
+    return True
