@@ -25,7 +25,7 @@ import libvirt
 
 from tests.cloud import onebox
 
-__all__ = ('Backups', 'Failed', 'stopped_worker')
+__all__ = ('WORKER', 'Backups', 'Failed', 'stopped_worker')
 
 _ETC: typing.Final = onebox.ROOT / 'etc' / 'nova'
 _MANAGE: typing.Final = onebox.ROOT / 'venv' / 'bin' / 'ekko-manage'
@@ -33,7 +33,7 @@ _NOVA: typing.Final = [
     *('--nova-config-file', str(_ETC / 'nova.conf')),
     *('--nova-config-file', str(_ETC / 'controller.conf')),
 ]
-_WORKER: typing.Final = 'ekko_nova.compute.worker'
+WORKER: typing.Final = 'ekko_nova.compute.worker'
 
 
 class Failed(Exception):
@@ -140,7 +140,7 @@ def stopped_worker(server: onebox.Server) -> str:
     with server.domain() as domain:
         while time.monotonic() < deadline:
             if _has_backup_job(domain):
-                [pid] = onebox.run(host, 'pgrep', '-f', _WORKER).split()
+                [pid] = onebox.run(host, 'pgrep', '-f', WORKER).split()
                 onebox.run(host, 'kill', '-STOP', pid)
                 return pid
             time.sleep(0.02)
