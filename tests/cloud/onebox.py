@@ -21,6 +21,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -42,9 +43,11 @@ __all__ = (
     'CloudTestCase',
     'Server',
     'connect',
+    'crash_host',
     'hypervisor',
     'restart',
     'run',
+    'start_host',
     'wait_until',
 )
 
@@ -58,6 +61,10 @@ _TOOLS: typing.Final = pathlib.Path(__file__).parents[2] / 'tools' / 'onebox'
 _AUTH_URL: typing.Final = 'http://10.78.0.1:5000/v3'
 _PASSWORD: typing.Final = 'secret'
 _WAIT_SECONDS: typing.Final = 180.0
+
+# Their every request would hide what a failed test has to say.
+for _name in ('keystoneauth', 'openstack', 'stevedore', 'urllib3'):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 # What fails is raised; by default libvirt prints it as well.
 libvirt.registerErrorHandler(lambda *_: None, None)
@@ -98,6 +105,20 @@ def restart(*services: str, kill: bool = False) -> None:
     :param kill: with kill -9, and not as an operator would
     """
     _tool('restart', *(['--kill'] if kill else []), *services)
+
+
+def crash_host(host: str) -> None:
+    """Pull a host's plug: all that runs there ends, guests too.
+
+    Nova is told nothing; see ``force_down`` of its services.
+    """
+    restart(f'host-{host}', kill=True)
+
+
+def start_host(host: str) -> None:
+    """Start what runs on a host, after a crash."""
+    for service in ('virtlogd', 'sshd', 'libvirtd', 'nova-compute'):
+        restart(f'{service}-{host}')
 
 
 def _tool(name: str, *argv: str) -> str:

@@ -22,6 +22,7 @@ ETC=$ROOT/etc
 LOG=$ROOT/log
 RUN=$ROOT/run
 STATE=$ROOT/state
+SHARED=$ROOT/hosts/shared
 
 # One network for all, that only this machine sees.
 BRIDGE=ekko0

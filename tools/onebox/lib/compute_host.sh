@@ -44,7 +44,6 @@ make_host() {
         "$files"/{etc-libvirt/qemu,run-sshd,sudoers.d} "$LOG/libvirt-$host"
     chown libvirt-qemu: "$files/var-lib-libvirt/qemu"
     make_nova_directories "$files/var-lib-nova"
-    make_nova_directories "$ROOT/hosts/shared"
 
     {
         echo 127.0.0.1 localhost
@@ -89,6 +88,19 @@ plug() {
     ip -n "$space" link set lo up
     ip -n "$space" link set eth0 up
     ip -n "$space" addr replace "$(host_address "$host")/24" dev eth0
+}
+
+# A directory of instances for both hosts. libvirt migrates a guest to the same
+# disk only if the file system is of a kind that it knows to be shared, so this
+# one, which passes everything on, says that it is GlusterFS.
+start_shared_storage() {
+    if ! alive shared-storage; then
+        umount --lazy "$SHARED/instances" 2>/dev/null || true
+        install -d -o nova -g nova "$SHARED"/{,files,instances}
+    fi
+    start shared-storage -- bindfs -f -o allow_other,subtype=glusterfs \
+        "$SHARED/files" "$SHARED/instances"
+    wait_for shared-storage 10 mountpoint "$SHARED/instances"
 }
 
 # start_host HOST INSTANCES: all but nova-compute; INSTANCES is the directory

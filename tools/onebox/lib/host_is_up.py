@@ -27,6 +27,9 @@ def is_up(
 ) -> bool:
     """Whether it has said so since then, and Placement knows the host."""
     for service in cloud.compute.services(binary='nova-compute', host=host):
+        if service.is_forced_down:
+            # Who was told that it is dead may know now that it is not.
+            cloud.compute.update_service_forced_down(service, forced=False)
         said = time.strptime(
             (service.updated_at or '').partition('.')[0], '%Y-%m-%dT%H:%M:%S'
         )

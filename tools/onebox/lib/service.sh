@@ -51,7 +51,9 @@ lives_on() {
     { read -r PID since <"$RUN/$1.pid"; } 2>/dev/null || return 1
     # Another process by that number can be only where the group is gone.
     ! start_time "$PID" || [ "$START_TIME" = "$since" ] || return 1
-    pgrep --pgroup "$PID" --runstates DRSTtI >/dev/null
+    # pgrep, because of one that is a zombie there is nothing left to end.
+    kill -0 -- "-$PID" 2>/dev/null &&
+        pgrep --pgroup "$PID" --runstates DRSTtI >/dev/null
 }
 
 services() {
@@ -96,7 +98,7 @@ launch() {
 
 # stop SECONDS NAME...: end services, and kill those that take longer
 stop() {
-    local seconds=$1 name tenths
+    local patience=$1 deadline=$((SECONDS + $1)) name
     shift
     local -A pids=()
     for name in "$@"; do
@@ -105,15 +107,14 @@ stop() {
             kill -TERM -- "-$PID" 2>/dev/null || true
         fi
     done
-    for ((tenths = seconds * 10; tenths > 0; tenths--)); do
+    while [ ${#pids[@]} != 0 ] && [ $SECONDS -lt $deadline ]; do
+        sleep 0.1
         for name in "${!pids[@]}"; do
             lives_on "$name" || unset "pids[$name]"
         done
-        [ ${#pids[@]} != 0 ] || break
-        sleep 0.1
     done
     for name in "${!pids[@]}"; do
-        say "$name is killed, it does not end"
+        [ "$patience" = 0 ] || say "$name is killed, it does not end"
         kill -KILL -- "-${pids[$name]}" 2>/dev/null || true
     done
     for name in "$@"; do
