@@ -108,17 +108,35 @@ def restart(*services: str, kill: bool = False) -> None:
 
 
 def crash_host(host: str) -> None:
-    """Pull a host's plug: all that runs there ends, guests too.
+    """Pull a host's plug, and tell Nova that it is dead.
 
-    Nova is told nothing; see ``force_down`` of its services.
+    All that runs there ends, guests too.
     """
     restart(f'host-{host}', kill=True)
+    with connect('admin') as admin:
+        admin.compute.update_service_forced_down(_service(admin, host))
 
 
 def start_host(host: str) -> None:
-    """Start what runs on a host, after a crash."""
+    """Start what runs on a host, after a crash, and have Nova use it."""
     for service in ('virtlogd', 'sshd', 'libvirtd', 'nova-compute'):
         restart(f'{service}-{host}')
+    with connect('admin') as admin:
+
+        def used() -> bool:
+            # Nova refuses until it has cleaned up what was evacuated.
+            with contextlib.suppress(openstack.exceptions.BadRequestException):
+                admin.compute.update_service_forced_down(
+                    _service(admin, host), forced=False
+                )
+            return bool(_service(admin, host).state == 'up')
+
+        wait_until(f'nova-compute on {host} is up', used)
+
+
+def _service(admin: typing.Any, host: str) -> typing.Any:
+    """nova-compute's entry in Nova's list of services."""
+    return next(iter(admin.compute.services(binary='nova-compute', host=host)))
 
 
 def _tool(name: str, *argv: str) -> str:

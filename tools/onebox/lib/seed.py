@@ -18,6 +18,7 @@ where the cloud is, and who does it (openrc).
 """
 
 import argparse
+import hashlib
 
 import openstack
 
@@ -85,7 +86,12 @@ def seed_catalogue(cloud: openstack.connection.Connection, image: str) -> None:
     for name, sizes in FLAVORS.items():
         if not cloud.compute.find_flavor(name):
             cloud.compute.create_flavor(name=name, vcpus=1, **sizes)
-    if not cloud.image.find_image(IMAGE):
+    with open(image, 'rb') as file:
+        digest = hashlib.file_digest(file, 'sha512').hexdigest()
+    found = cloud.image.find_image(IMAGE)
+    if not found or found.hash_value != digest:
+        if found:
+            cloud.image.delete_image(found)
         cloud.image.create_image(
             name=IMAGE,
             filename=image,

@@ -73,8 +73,15 @@ start() {
         shift
     done
     shift
-    printf -v command '%q ' exec env -i "${ENVIRONMENT[@]}" "$@"
-    printf '%s\n' '#!/bin/bash' "# ${files[*]}" "$command" >"$RUN/$name.start"
+    printf -v command '%q ' env -i "${ENVIRONMENT[@]}" "$@"
+    cat >"$RUN/$name.start" <<END
+#!/bin/bash
+# ${files[*]}
+cd /
+trap : TERM
+$command
+echo "$name has ended with status \$?"
+END
     if alive "$name"; then
         [ "$(digest "$name")" != "$(cat "$RUN/$name.digest")" ] || return 0
         say "$name is started anew, it is to run otherwise"
