@@ -73,15 +73,9 @@ start() {
         shift
     done
     shift
-    printf -v command '%q ' env -i "${ENVIRONMENT[@]}" "$@"
-    cat >"$RUN/$name.start" <<END
-#!/bin/bash
-# ${files[*]}
-cd /
-trap : TERM
-$command
-echo "$name has ended with status \$?"
-END
+    printf -v command '%q ' exec env -i "${ENVIRONMENT[@]}" "$@"
+    printf '%s\n' '#!/bin/bash' "# ${files[*]}" 'cd /' "$command" \
+        >"$RUN/$name.start"
     if alive "$name"; then
         [ "$(digest "$name")" != "$(cat "$RUN/$name.digest")" ] || return 0
         say "$name is started anew, it is to run otherwise"
@@ -98,9 +92,17 @@ digest() {
 
 launch() {
     digest "$1" >"$RUN/$1.digest"
-    setsid bash "$RUN/$1.start" </dev/null >>"$LOG/$1.log" 2>&1 9>&- &
-    start_time $!
-    echo "$! $START_TIME" >"$RUN/$1.pid"
+    rm -f "$RUN/$1.pid"
+    {
+        setsid bash "$RUN/$1.start" &
+        start_time $!
+        echo "$! $START_TIME" >"$RUN/$1.pid"
+        wait $!
+        echo "$1 has ended with status $?"
+    } </dev/null >>"$LOG/$1.log" 2>&1 9>&- &
+    until [ -s "$RUN/$1.pid" ]; do
+        sleep 0.02
+    done
 }
 
 # stop SECONDS NAME...: end services, and kill those that take longer
