@@ -20,6 +20,7 @@ service, the end of an instance, and a rebuild that is a restore.
 
 from collections.abc import Callable
 import functools
+import inspect
 import typing
 
 from nova.virt.libvirt import driver as libvirt_driver
@@ -33,7 +34,13 @@ _Base = libvirt_driver.LibvirtDriver
 
 def _like(name: str) -> Callable[[typing.Any], typing.Any]:
     """Give a method the signature that it has in this release of Nova."""
-    return functools.wraps(getattr(_Base, name))
+    original = getattr(_Base, name)
+
+    def decorate(method: typing.Any) -> typing.Any:
+        method.__signature__ = inspect.signature(original)
+        return functools.wraps(original)(method)
+
+    return decorate
 
 
 class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]

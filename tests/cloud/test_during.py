@@ -15,6 +15,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import os
 import signal
@@ -37,12 +38,14 @@ class BackupCase(onebox.CloudTestCase):
         self.server.write_data('before', 2)
         self.backups = backups.Backups(self.server)
         self.first = self.backups.create()
-        self.server.write_data('between', 2)
+        self.server.write_data('between', 48)
 
     def begun(self) -> tuple[str, str]:
         """A backup whose worker is stopped while it reads."""
-        backup = self.backups.begin()
-        return backup, backups.stopped_worker(self.server)
+        with futures.ThreadPoolExecutor() as pool:
+            worker = pool.submit(backups.stopped_worker, self.server)
+            backup = self.backups.begin()
+            return backup, worker.result()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[str]:
@@ -228,7 +231,7 @@ class CrashTest(BackupCase):
     def test_swift_is_away(self) -> None:
         backup, worker = self.begun()
         pid = (onebox.ROOT / 'run' / 'swift-proxy.pid').read_text()
-        os.kill(int(pid), signal.SIGKILL)
+        os.kill(int(pid.split()[0]), signal.SIGKILL)
         self.signal('CONT', worker)
         self.signal('KILL', worker)
         self.assert_free()
@@ -260,7 +263,7 @@ class RestoreTest(BackupCase):
         onebox.restart('nova-compute-c1', kill=True)
         self.signal('KILL', worker)
         self.server.wait()
-        self.assertEqual(4, self.server.check_data())
+        self.assertEqual(50, self.server.check_data())
         directory = f'/var/lib/nova/instances/{self.server.id}'
         self.assertNotIn('ekko', onebox.run('c1', 'ls', '-A', directory))
         self.assert_goes_on()
@@ -269,7 +272,7 @@ class RestoreTest(BackupCase):
         worker = self._stopped_restore()
         self.signal('KILL', worker)
         self.server.wait()
-        self.assertEqual(4, self.server.check_data())
+        self.assertEqual(50, self.server.check_data())
         self.assert_goes_on()
 
     def test_the_image_is_gone(self) -> None:
@@ -303,4 +306,4 @@ class RestoreTest(BackupCase):
         )
         self.assertIn(missing, str(error))
         self.server.wait()
-        self.assertEqual(4, self.server.check_data())
+        self.assertEqual(50, self.server.check_data())
