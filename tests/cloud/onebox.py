@@ -20,6 +20,7 @@ import base64
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -42,8 +43,10 @@ __all__ = (
     'ROOT',
     'CloudTestCase',
     'Server',
+    'Wanted',
     'connect',
     'crash_host',
+    'created',
     'hypervisor',
     'restart',
     'run',
@@ -367,6 +370,60 @@ class Server:
         self.execute('rm /run/still')
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a server is to be.
+
+    :ivar nic: whether it gets a port
+    :ivar host: where it is to be
+    """
+
+    flavor: str = 'ekko.1'
+    image: str = 'ekko-guest'
+    nic: bool = False
+    host: str = ''
+
+
+@contextlib.contextmanager
+def created(
+    name: str,
+    owner: typing.Any,
+    admin: typing.Any,
+    wanted: Wanted,
+    **arguments: typing.Any,
+) -> Iterator[Server]:
+    """A server whose guest has booted, for as long as the context lasts.
+
+    :param arguments: more for Nova's create call
+    """
+    network = owner.network.find_network('private')
+    with contextlib.ExitStack() as stack:
+        maker = owner
+        if wanted.host:
+            # Only an administrator may say where; this one of the project.
+            maker = connect('admin', owner.auth['project_name'])
+            stack.callback(maker.close)
+            arguments['availability_zone'] = f'nova:{wanted.host}'
+        made = maker.compute.create_server(
+            name=name,
+            flavor_id=owner.compute.find_flavor(wanted.flavor).id,
+            image_id=owner.image.find_image(wanted.image).id,
+            networks=[{'uuid': network.id}] if wanted.nic else 'none',
+            **arguments,
+        )
+        server = Server(owner, admin, made.id)
+        stack.callback(_delete, server)
+        server.wait()
+        server.wait_for_boot()
+        yield server
+
+
+def _delete(server: Server) -> None:
+    with contextlib.suppress(openstack.exceptions.NotFoundException):
+        server.admin.compute.delete_server(server.id, force=True)
+        server.wait_until_gone()
+
+
 class CloudTestCase(base.TestCase):
     """A case with the cloud at hand.
 
@@ -398,28 +455,13 @@ class CloudTestCase(base.TestCase):
         :param owner: connection of who makes it; the tenant unless given
         :param arguments: more for Nova's create call
         """
-        owner = owner or self.demo
-        network = self.demo.network.find_network('private')
-        maker = owner
-        if host:
-            # Only an administrator may say where; this one of the project.
-            maker = connect('admin', owner.auth['project_name'])
-            self.addCleanup(maker.close)
-            arguments['availability_zone'] = f'nova:{host}'
-        made = maker.compute.create_server(
-            name=self.id().rpartition('.')[2],
-            flavor_id=owner.compute.find_flavor(flavor).id,
-            image_id=owner.image.find_image(image).id,
-            networks=[{'uuid': network.id}] if nic else 'none',
-            **arguments,
-        )
-        server = Server(owner, self.admin, made.id)
-        self.addCleanup(self._delete, server)
-        server.wait()
-        server.wait_for_boot()
+        wanted = Wanted(flavor, image, nic, host)
+        name = self.id().rpartition('.')[2]
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(
+                created(
+                    name, owner or self.demo, self.admin, wanted, **arguments
+                )
+            )
+            self.addCleanup(stack.pop_all().close)
         return server
-
-    def _delete(self, server: Server) -> None:
-        with contextlib.suppress(openstack.exceptions.NotFoundException):
-            self.admin.compute.delete_server(server.id, force=True)
-            server.wait_until_gone()
