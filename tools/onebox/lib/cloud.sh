@@ -184,14 +184,10 @@ seed() {
     touch "$STATE/seeded-$1"
 }
 
-# Until Nova's services on the hosts have said that they are up since they
-# were started, and the scheduler knows the hosts.
 wait_for_computes() {
     local host options
     for host in "${HOSTS[@]}"; do
-        wait_for "nova-compute-$host" 120 \
-            "$VENV/bin/python" "$ONEBOX/lib/host_is_up.py" "$host" \
-            "$(stat -c %Y "$RUN/nova-compute-$host.pid")"
+        wait_for_compute "$host"
     done
     [ ! -e "$STATE/discovered" ] || return 0
     read -ra options <<<"$(nova_options controller)"

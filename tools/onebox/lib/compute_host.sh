@@ -136,3 +136,11 @@ start_compute() {
         "$ONEBOX/host" --user nova "$1" "$VENV/bin/nova-compute" \
         "${options[@]}"
 }
+
+# wait_for_compute HOST: until Nova's service there has said that it is up
+# since it was started. Who asks it for a server before finds it in ERROR.
+wait_for_compute() {
+    wait_for "nova-compute-$1" 120 \
+        "$VENV/bin/python" "$ONEBOX/lib/host_is_up.py" "$1" \
+        "$(stat -c %Y "$RUN/nova-compute-$1.pid")"
+}

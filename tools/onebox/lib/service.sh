@@ -139,15 +139,17 @@ stop_dead() {
     done
 }
 
-# wait_for SERVICE SECONDS COMMAND...: until the command succeeds; no service
-# may die meanwhile
+# wait_for SERVICE SECONDS COMMAND...: until the command succeeds
 wait_for() {
     local name=$1 deadline=$((SECONDS + $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        require_all
-        [ $SECONDS -lt $deadline ] ||
+        alive "$name" || fail "$LOG/$name.log" "$name did not start, or died"
+        if [ $SECONDS -ge $deadline ]; then
+            # It may be waiting for another.
+            require_all
             fail "$LOG/$name.log" "$name does not answer: $*"
+        fi
         sleep 0.2
     done
 }
