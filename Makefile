@@ -7,7 +7,8 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
-RESULTS := .stestr tests/contract/.stestr tests/functional/.stestr
+RESULTS := .stestr tests/contract/.stestr tests/functional/.stestr \
+	tests/cloud/.stestr .tox/nova*/.stestr
 
 .PHONY: help demo demo-engine test clean
 
@@ -34,10 +35,13 @@ demo-engine:
 	@.venv/bin/tox run -q -e demo-engine
 
 test:
-	@tools/bootstrap test
+	@tools/bootstrap test onebox
 	@rm -rf $(RESULTS)
 	@status=0; \
 	.venv/bin/tox run -e all || status=1; \
+	.venv/bin/tox run -e nova34,nova31-eventlet || status=1; \
+	{ tools/onebox/up && .venv/bin/tox run -e cloud; } || status=1; \
+	tools/onebox/down || status=1; \
 	.tox/all/bin/python tools/test-summary || status=1; \
 	exit $$status
 

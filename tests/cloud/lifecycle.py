@@ -41,6 +41,7 @@ class Row:
     :ivar incremental: the bitmap is kept, so that the next backup reads only
         what changed; otherwise it is full
     :ivar nic: the server has a port
+    :ivar alone: other servers would suffer
     """
 
     name: str
@@ -48,6 +49,7 @@ class Row:
     event: Callable[[onebox.Server], None]
     incremental: bool
     nic: bool = False
+    alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -299,8 +301,15 @@ ROWS: typing.Final = (
         'restart of nova-compute',
         _restart('nova-compute'),
         True,
+        alone=True,
     ),
-    Row('libvirtd', 'restart of libvirtd', _restart('libvirtd'), True),
+    Row(
+        'libvirtd',
+        'restart of libvirtd',
+        _restart('libvirtd'),
+        True,
+        alone=True,
+    ),
     Row('restore', 'restore in place', _restore, True),
     Row(
         'restore-rebuild',
@@ -308,7 +317,7 @@ ROWS: typing.Final = (
         _restore_and_rebuild,
         False,
     ),
-    Row('evacuate', 'evacuate', _evacuate, False),
+    Row('evacuate', 'evacuate', _evacuate, False, alone=True),
 )
 
 #: Those of hosts that share the directory of instances.
@@ -319,5 +328,11 @@ SHARED: typing.Final = (
         _live_migrate,
         True,
     ),
-    Row('evacuate-shared', 'evacuate, shared storage', _evacuate, False),
+    Row(
+        'evacuate-shared',
+        'evacuate, shared storage',
+        _evacuate,
+        False,
+        alone=True,
+    ),
 )

@@ -31,11 +31,6 @@ _ROOT: typing.Final = pathlib.Path(__file__).parents[2]
 _UP: typing.Final = _ROOT / 'tools' / 'onebox' / 'up'
 _TABLE: typing.Final = _ROOT / 'doc' / 'source' / 'admin' / 'lifecycle.rst'
 
-#: They end what other rows need.
-_ALONE: typing.Final = frozenset(
-    {'nova-compute', 'libvirtd', 'evacuate', 'evacuate-shared'}
-)
-
 _HEAD: typing.Final = """\
 =====================
 A server's whole life
@@ -97,7 +92,7 @@ def _try_all(
     rows: Iterable[lifecycle.Row],
 ) -> list[tuple[lifecycle.Row, lifecycle.Outcome | None]]:
     rows = list(rows)
-    together = [row for row in rows if row.name not in _ALONE]
+    together = [row for row in rows if not row.alone]
     with futures.ThreadPoolExecutor(2) as pool:
         found = dict(zip(together, pool.map(_tried, together), strict=True))
     for row in rows:
