@@ -48,21 +48,17 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
 
     def __init__(self, virtapi: typing.Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
-        self._extension = extension.attach(self, virtapi)
+        self._ekko = extension.Attachment(self, virtapi)
 
     @_like('init_host')
     def init_host(self, host: str) -> None:
         super().init_host(host)
-        if self._extension is not None:
-            try:
-                self._extension.start()
-            except Exception as e:
-                extension.complain(e)
+        self._ekko.start()
 
     @_like('cleanup_host')
     def cleanup_host(self, host: str) -> None:
-        if self._extension is not None:
-            self._extension.stop()
+        if self._ekko.extension is not None:
+            self._ekko.extension.stop()
         super().cleanup_host(host)
 
     @_like('destroy')
@@ -73,8 +69,8 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
         *args: typing.Any,
         **kwargs: typing.Any,
     ) -> typing.Any:
-        if self._extension is not None:
-            self._extension.backups.running.cancel(
+        if self._ekko.extension is not None:
+            self._ekko.extension.backups.running.cancel(
                 instance.uuid, 'the instance is being deleted'
             )
         return super().destroy(context, instance, *args, **kwargs)
@@ -88,8 +84,8 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
         *args: typing.Any,
         **kwargs: typing.Any,
     ) -> typing.Any:
-        if self._extension is not None:
-            self._extension.before_growth(instance)
+        if self._ekko.extension is not None:
+            self._ekko.extension.before_growth(instance)
         return super().finish_migration(
             context, migration, instance, *args, **kwargs
         )
@@ -102,8 +98,8 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
         *args: typing.Any,
         **kwargs: typing.Any,
     ) -> None:
-        if self._extension is not None:
-            restores = self._extension.restores
+        if self._ekko.extension is not None:
+            restores = self._ekko.extension.restores
             if restores.is_restore(context, instance):
                 restores.rebuild(context, instance)
                 return
@@ -112,6 +108,6 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
     def _undefine_domain(
         self, instance: typing.Any, *args: typing.Any, **kwargs: typing.Any
     ) -> None:
-        if self._extension is not None:
-            self._extension.forget_checkpoints(instance)
+        if self._ekko.extension is not None:
+            self._ekko.extension.forget_checkpoints(instance)
         super()._undefine_domain(instance, *args, **kwargs)

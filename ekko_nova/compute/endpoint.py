@@ -62,17 +62,24 @@ class Endpoint:
 
     target = oslo_messaging.Target(namespace=NAMESPACE, version='1.0')
 
-    def __init__(
-        self,
-        host: str,
-        reason: str | None,
-        host_backups: backups.Backups | None = None,
-        host_restores: restores.Restores | None = None,
-    ) -> None:
+    def __init__(self, host: str) -> None:
         self._host = host
-        self._reason = reason
+        self._reason = ''
+        self._backups: backups.Backups | None = None
+        self._restores: restores.Restores | None = None
+
+    def accept(
+        self, host_backups: backups.Backups, host_restores: restores.Restores
+    ) -> None:
+        """Have requests carried out from now on."""
         self._backups = host_backups
         self._restores = host_restores
+
+    def refuse(self, reason: str) -> None:
+        """Answer all requests with a reason from now on."""
+        self._reason = reason
+        self._backups = None
+        self._restores = None
 
     @_answering
     def create_backup(
@@ -108,5 +115,5 @@ class Endpoint:
 
     def _started(self, what: typing.Any) -> typing.Any:
         if what is None:
-            raise exception.NotStarted(self._host, self._reason or '')
+            raise exception.NotStarted(self._host, self._reason)
         return what

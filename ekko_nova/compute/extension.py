@@ -33,7 +33,7 @@ from ekko_nova.compute import sites
 from ekko_nova import conf as conf_
 from ekko_nova import exception
 
-__all__ = ('Extension',)
+__all__ = ('Attachment', 'Extension')
 
 LOG = logging.getLogger(__name__)
 
@@ -95,37 +95,47 @@ class Extension:
         self.backups.close()
 
 
-def attach(driver: typing.Any, virtapi: typing.Any) -> Extension | None:
-    """Put an extension beside a driver, if that can be done.
+class Attachment:
+    """An extension beside a driver, for as long as nothing is wrong with it.
 
     Requests are answered in any case, if only with the reason why not.
     """
-    manager = getattr(virtapi, '_compute', None)
-    if manager is None:
-        return None
-    extension = None
-    reason = None
-    try:
-        extension = Extension(driver, manager.host)
-    except Exception as e:
-        reason = str(e)
-        complain(e)
-    manager.additional_endpoints.append(
-        endpoint.Endpoint(
-            manager.host,
-            reason,
-            extension.backups if extension else None,
-            extension.restores if extension else None,
+
+    def __init__(self, driver: typing.Any, virtapi: typing.Any) -> None:
+        self.extension: Extension | None = None
+        self._endpoint: endpoint.Endpoint | None = None
+        # Without a manager it is not nova-compute that has made the driver.
+        manager = getattr(virtapi, '_compute', None)
+        if manager is None:
+            return
+        self._endpoint = endpoint.Endpoint(manager.host)
+        manager.additional_endpoints.append(self._endpoint)
+        try:
+            self.extension = Extension(driver, manager.host)
+        except Exception as e:
+            self._give_up(e)
+
+    def start(self) -> None:
+        """libvirt is there."""
+        if self.extension is None or self._endpoint is None:
+            return
+        try:
+            self.extension.start()
+        except Exception as e:
+            self._give_up(e)
+        else:
+            self._endpoint.accept(
+                self.extension.backups, self.extension.restores
+            )
+
+    def _give_up(self, error: Exception) -> None:
+        """Say that there are no backups, so that nobody can miss it."""
+        LOG.error(
+            'ekko-nova: NO BACKUPS are taken on this host; nova-compute runs '
+            "as with Nova's own libvirt driver: %s",
+            error,
+            exc_info=not isinstance(error, exception.EkkoError),
         )
-    )
-    return extension
-
-
-def complain(error: Exception) -> None:
-    """Say that there are no backups, so that nobody can miss it."""
-    LOG.error(
-        'ekko-nova: NO BACKUPS are taken on this host; nova-compute runs as '
-        "with Nova's own libvirt driver: %s",
-        error,
-        exc_info=not isinstance(error, exception.EkkoError),
-    )
+        self.extension = None
+        if self._endpoint is not None:
+            self._endpoint.refuse(str(error))

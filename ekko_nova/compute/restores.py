@@ -84,11 +84,20 @@ class Restores:
         """
         self._format()
         fresh = state.begin_restore(context, instance, backup)
+        try:
+            self._have_it_rebuilt(context, fresh)
+        except BaseException:
+            state.end_restore(fresh)
+            fresh.task_state = None
+            fresh.save()
+            raise
+
+    def _have_it_rebuilt(self, context: typing.Any, fresh: typing.Any) -> None:
         objects.InstanceAction.action_start(
-            context, instance, _ACTION, want_result=False
+            context, fresh.uuid, _ACTION, want_result=False
         )
         bdms = objects.BlockDeviceMappingList.get_by_instance_uuid(
-            context.elevated(), instance
+            context.elevated(), fresh.uuid
         )
         # Straight to ourselves: Nova's conductor would look for the
         # availability zone in the API's database, out of reach of a cell.
