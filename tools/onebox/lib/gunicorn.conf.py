@@ -24,7 +24,7 @@ worker_class = 'gthread'
 workers = 1
 threads = 12
 timeout = 300
-graceful_timeout = 5
+graceful_timeout = 2
 # Longer than any client waits between two questions, or it would now and then
 # send one into a connection that is just being closed.
 keepalive = 75
