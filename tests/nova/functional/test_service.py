@@ -1,0 +1,151 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Our driver in nova-compute, on Nova's own harness: API, database, RPC.
+
+Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
+"""
+
+import sys
+import typing
+
+import nova.conf
+from nova import context as nova_context
+from nova import objects
+from nova.tests.functional.libvirt import base
+from nova import utils
+
+from ekko_nova import conf as conf_
+from ekko_nova.compute import driver
+from ekko_nova.compute import rpcapi
+from ekko_nova.compute import state
+from ekko_nova import exception
+
+BACKUP = '0f6e4b52-3a43-4c4e-8b0b-7d7f8f3f1f7e'
+
+
+class ServiceCase(base.ServersTestBase):
+    """A nova-compute with our driver, and a server on it."""
+
+    microversion = 'latest'
+    api_major_version = 'v2.1'
+    ADMIN_API = True
+    STORE: str | None = None
+
+    def setUp(self) -> None:
+        # Nova's tests take Nova for a checkout, with its etc/ beside it; a
+        # wheel's is in the environment.
+        nova.conf.CONF.set_default('pybasedir', sys.prefix)
+        super().setUp()
+        conf_.register_opts(nova.conf.CONF)
+        self.flags(compute_driver='ekko_nova.EkkoLibvirtDriver')
+        if self.STORE is not None:
+            self.flags(store=self.STORE, recovery_interval=3600, group='ekko')
+        self.start_compute()
+        self.service = self.computes['compute1']
+        self.addCleanup(self._stop)
+        self.server = self._create_server(networks='none')
+        self.context = nova_context.get_admin_context()
+        self.backups = rpcapi.BackupAPI()
+
+    def _stop(self) -> None:
+        attached = self.service.driver._ekko
+        if attached.extension is not None:
+            attached.extension.stop()
+
+    def instance(self) -> typing.Any:
+        return objects.Instance.get_by_uuid(
+            self.context,
+            self.server['id'],
+            expected_attrs=['system_metadata', 'flavor', 'metadata'],
+        )
+
+
+class WithoutStoreTest(ServiceCase):
+    def test_it_is_ours_and_says_what_is_missing(self) -> None:
+        self.assertIs(driver.EkkoLibvirtDriver, type(self.service.driver))
+        self.assertIn('NO BACKUPS', self.stdlog.logger.output)
+        self.assertIn('[ekko] store is not set', self.stdlog.logger.output)
+
+    def test_requests_are_refused_with_the_reason(self) -> None:
+        error = self.assertRaises(
+            exception.Refused,
+            self.backups.create_backup,
+            self.context,
+            self.instance(),
+            BACKUP,
+        )
+        self.assertEqual('NotStarted', error.kind)
+        self.assertIn('store', error.reason)
+        self.assertIsNone(self.instance().task_state)
+
+    def test_everything_else_is_as_ever(self) -> None:
+        self.server = self._stop_server(self.server)
+        self.server = self._start_server(self.server)
+        self.server = self._reboot_server(self.server, hard=True)
+        self._delete_server(self.server)
+
+
+class WithStoreTest(ServiceCase):
+    STORE = 'file:///nonexistent'
+
+    def test_states(self) -> None:
+        """What our requests do to an instance, and what they leave."""
+        uuid = self.server['id']
+        context = nova_context.RequestContext('user', 'project', True)
+        fresh = state.begin_backup(context, uuid, BACKUP)
+        self.assertEqual('image_backup', self.instance().task_state)
+        self.assertEqual(BACKUP, state.backup_of(self.instance()))
+        self.assertRaises(
+            exception.InstanceBusy, state.begin_backup, context, uuid, 'b2'
+        )
+        self.assertRaises(
+            exception.InstanceBusy, state.begin_restore, context, uuid, 'b2'
+        )
+        state.end_backup(context, uuid, 'another')
+        self.assertEqual(BACKUP, state.backup_of(fresh))
+        state.end_backup(context, uuid, BACKUP, unsettled='x ' * 300)
+        self.assertIsNone(self.instance().task_state)
+        self.assertEqual(BACKUP, state.backup_of(self.instance()))
+        reason = state.reason_of(self.instance())
+        assert reason is not None
+        self.assertTrue(reason.startswith('x x x'))
+        state.end_backup(context, uuid, BACKUP)
+        self.assertIsNone(state.backup_of(self.instance()))
+
+    def test_the_lock_is_novas(self) -> None:
+        @utils.synchronized(self.server['id'])
+        def busy() -> None:
+            self.assertRaises(
+                exception.InProgress,
+                state.locked(self.server['id'], patience=0.2).__enter__,
+            )
+
+        busy()
+        with state.locked(self.server['id'], patience=0.2):
+            pass
+
+    def test_a_marked_restore_is_one_only_for_its_request(self) -> None:
+        context = nova_context.RequestContext('user', 'project', True)
+        marked = state.begin_restore(context, self.server['id'], BACKUP)
+        restores = self.service.driver._ekko.extension.restores
+        self.assertTrue(restores.is_restore(context, marked))
+        later = nova_context.RequestContext('user', 'project', True)
+        self.assertFalse(restores.is_restore(later, marked))
+
+    def test_an_interrupted_restore_is_undone(self) -> None:
+        context = nova_context.RequestContext('user', 'project', True)
+        state.begin_restore(context, self.server['id'], BACKUP)
+        self.service.driver._ekko.extension.restores.resume(self.instance())
+        self.assertIsNone(self.instance().task_state)
+        self.assertIsNone(state.restore_of(self.instance()))
