@@ -14,9 +14,9 @@
 """Directories that nova-compute and QEMU share.
 
 nova-compute is not root, and QEMU is another user. Where they meet belongs to
-QEMU's user and nova-compute's group, is closed to everybody else, and hands
-the group on to what QEMU makes in it (setgid): so nova-compute may connect to
-QEMU's sockets. Making it so takes Nova's privileged helper.
+QEMU's user and nova-compute's group and is closed to everybody else; each job
+has a directory of its own in it (:mod:`ekko_nova.virt.scratch`). Making it so
+takes Nova's privileged helper.
 """
 
 import os
@@ -32,7 +32,7 @@ __all__ = ('prepare', 'take')
 
 LOG = logging.getLogger(__name__)
 
-_MODE = stat.S_ISGID | 0o770
+_MODE = 0o770
 
 
 def prepare(path: pathlib.Path, qemu_user: int) -> None:

@@ -227,7 +227,7 @@ _PLACES: typing.Final = (
         help="""
 Directory for the sockets over which QEMU serves a disk. QEMU creates them, as
 its own user, and this process connects to them. Unless this process is root
-the directory must belong to QEMU's user and a group of ours, with mode 2770;
+the directory must belong to QEMU's user and a group of ours, with mode 0770;
 nova-compute makes it so. In nova-compute the default is ``$state_path/ekko``.
 
 Anybody who can connect can read the disk. A path may have at most 70

@@ -75,7 +75,7 @@ class Places:
 
     Both directories must be reachable for QEMU's user. If this process is
     not root they must belong to that user and a group of ours, with mode
-    2770, for instance ``libvirt-qemu:nova``.
+    0770, for instance ``libvirt-qemu:nova``.
 
     :ivar sockets: directory; short, a socket's path has 107 bytes at most
     :ivar scratch: directory with room for what guests overwrite meanwhile
@@ -200,13 +200,13 @@ def _share(path: pathlib.Path, owner: tuple[int, int] | None) -> None:
         os.chown(path, *owner)
     elif path.parent.stat().st_mode & stat.S_IRWXO == 0:
         # Its parent keeps everybody else out. What QEMU makes in there
-        # belongs to our group, so that we may connect to its socket.
+        # belongs to our group (setgid), so that we may connect to its socket.
         path.chmod(stat.S_ISGID | 0o777)
     else:
         raise exception.HypervisorFailed(
             f'sharing the directory {path} with QEMU',
             f'{path.parent} is open to others; as root, make it of the '
-            f'owner {owner[0]}, the group {os.getegid()} and mode 2770',
+            f'owner {owner[0]}, the group {os.getegid()} and mode 0770',
         )
 
 

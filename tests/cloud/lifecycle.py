@@ -20,8 +20,6 @@ for both, so that QEMU has flushed all and nobody writes.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import typing
 
@@ -203,27 +201,17 @@ def _restart(service: str) -> Callable[[onebox.Server], None]:
     return event
 
 
-@contextlib.contextmanager
-def _lost(admin: typing.Any, host: str) -> Iterator[None]:
-    [service] = admin.compute.services(binary='nova-compute', host=host)
-    onebox.crash_host(host)
-    admin.compute.update_service_forced_down(service, host, 'nova-compute')
-    try:
-        yield
-    finally:
-        onebox.start_host(host)
-        admin.compute.update_service_forced_down(
-            service, host, 'nova-compute', forced=False
-        )
-
-
 def _evacuate(server: onebox.Server) -> None:
     before = server.host
-    # The host is lost, guests and all, and comes back later.
-    with _lost(server.admin, before):
+    onebox.crash_host(before)
+    try:
         server.admin.compute.evacuate_server(server.id)
-        server.wait()
+        server.wait('SHUTOFF')
         _require(server.host != before, 'it has moved')
+        server.owner.compute.start_server(server.id)
+        server.wait()
+    finally:
+        onebox.start_host(before)
 
 
 def _restore(server: onebox.Server) -> None:

@@ -25,16 +25,16 @@ from nova import objects
 from nova.tests.functional.libvirt import base
 from nova import utils
 
-from ekko_nova import conf as conf_
 from ekko_nova.compute import driver
 from ekko_nova.compute import rpcapi
 from ekko_nova.compute import state
+from ekko_nova import conf as conf_
 from ekko_nova import exception
 
 BACKUP = '0f6e4b52-3a43-4c4e-8b0b-7d7f8f3f1f7e'
 
 
-class ServiceCase(base.ServersTestBase):
+class ServiceCase(base.ServersTestBase):  # type: ignore[misc]
     """A nova-compute with our driver, and a server on it."""
 
     microversion = 'latest'
@@ -124,14 +124,13 @@ class WithStoreTest(ServiceCase):
         self.assertIsNone(state.backup_of(self.instance()))
 
     def test_the_lock_is_novas(self) -> None:
-        @utils.synchronized(self.server['id'])
         def busy() -> None:
             self.assertRaises(
                 exception.InProgress,
                 state.locked(self.server['id'], patience=0.2).__enter__,
             )
 
-        busy()
+        utils.synchronized(self.server['id'])(busy)()
         with state.locked(self.server['id'], patience=0.2):
             pass
 
