@@ -311,7 +311,10 @@ def _settle(
 
 def main(arguments: list[str]) -> int:
     """Carry out the order that comes over the descriptor that is named."""
-    link = links.Link(socket.socket(fileno=int(arguments[0])))
+    end = socket.socket(fileno=int(arguments[0]))
+    # Under eventlet nova-compute's sockets do not block; ours is to.
+    end.setblocking(True)
+    link = links.Link(end)
     logging.basicConfig(level=logging.WARNING, handlers=[_LinkHandler(link)])
     logging.getLogger('ekko_nova').setLevel(logging.INFO)
     for name in _CHATTY:
