@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Whoever goes back to Nova's own driver finds every server as it should be."""
+"""Whoever goes back to Nova's own driver finds every server sound."""
 
 import pathlib
 import subprocess
