@@ -201,9 +201,7 @@ def _back_up(
                 report=conversation.report,
             )
     except (exception.EkkoError, KeyboardInterrupt) as e:
-        # It may have failed before the store was told of it.
-        prune.settle(engine.catalog, order.instance, request, str(e))
-        conversation.settled = True
+        conversation.settled = _is_settled(order, engine, request, str(e))
         raise
     return {
         'type': str(record.type),
@@ -221,6 +219,35 @@ def _back_up(
             for disk in record.disks
         },
     }
+
+
+def _is_settled(
+    order: orders.BackupOrder,
+    engine: engines.Engine,
+    request: records.Request,
+    reason: str,
+) -> bool:
+    """See that a backup that failed is listed so, and left nothing behind.
+
+    It may have failed before the store was told of it, or because libvirt
+    went away, and its job with nobody to end it stayed.
+    """
+    try:
+        prune.settle(engine.catalog, order.instance, request, reason)
+        with domains.Hypervisor(order.site.uri) as hypervisor:
+            domain = hypervisor.find(order.instance)
+            if domain is not None:
+                jobs.recover(domain, engine.places)
+                _remove_bitmap(domain, request.backup)
+    except exception.EkkoError as e:
+        LOG.warning('backup %s is not settled yet: %s', request.backup, e)
+        return False
+    return True
+
+
+def _remove_bitmap(domain: domains.Domain, backup: str) -> None:
+    disks = [disk for disk in domain.disks() if not disk.unfit]
+    checkpoint.delete_bitmap(domain, checkpoint.bitmap_name(backup), disks)
 
 
 def _restore(
@@ -303,9 +330,7 @@ def _settle(
             order.reason,
         )
         if domain is not None and record.status is records.Status.ERROR:
-            bitmap = checkpoint.bitmap_name(order.backup)
-            disks = [disk for disk in domain.disks() if not disk.unfit]
-            checkpoint.delete_bitmap(domain, bitmap, disks)
+            _remove_bitmap(domain, order.backup)
     return {'status': str(record.status)}
 
 
