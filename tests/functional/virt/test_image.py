@@ -11,6 +11,7 @@
 # under the License.
 
 import os
+import subprocess
 
 import fixtures
 
@@ -183,6 +184,12 @@ class BitmapTest(images.ImageTestCase):
         image.add_bitmap(path, 'b')
         server = images.QemuNbd(self.path('s'), '-f', 'qcow2', path)
         self.useFixture(server)
+        # It listens before it opens the image, and answers after.
+        subprocess.run(
+            ['qemu-img', 'info', f'nbd+unix:///?socket={server.socket}'],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         server.process.kill()
         server.process.wait()
 
