@@ -93,22 +93,21 @@ class Backups:
         :raises exception.InstanceBusy: Nova does something else with it
         :raises exception.InProgress: so do we
         """
-        child_ = None
-        fresh = state.begin_backup(context, instance, request.backup)
-        try:
-            child_ = self._child(fresh, request)
-            self.running.add(
-                instance, registry.Running(child_, 'backup', request.backup)
-            )
+        backup = request.backup
+        child_ = self._child(state.load(context, instance), request)
+        with contextlib.ExitStack() as undo:
+            # Before the database says so: a backup that nobody takes is one
+            # that the next look cleans up after.
+            running = registry.Running(child_, 'backup', backup)
+            self.running.add(instance, running)
+            undo.callback(self.running.remove, instance)
+            fresh = state.begin_backup(context, instance, backup)
+            undo.callback(state.end_backup, context, instance, backup)
             objects.InstanceAction.action_start(
                 context, instance, _ACTION, want_result=False
             )
             self._pool.submit(self._run, context, fresh, request, child_)
-        except BaseException:
-            if child_ is not None:
-                self.running.remove(instance)
-            state.end_backup(context, instance, request.backup)
-            raise
+            undo.pop_all()
 
     def cancel(self, instance: str, backup: str) -> bool:
         """Have a backup end; false if it is not being taken here."""

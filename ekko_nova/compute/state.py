@@ -54,8 +54,11 @@ __all__ = (
     'end_backup',
     'end_restore',
     'instances',
+    'load',
     'locked',
+    'reason_of',
     'restore_of',
+    'swap',
 )
 
 LOG = logging.getLogger(__name__)
@@ -157,6 +160,13 @@ def instances(host: str) -> typing.Any:
     )
 
 
+def load(context: typing.Any, instance: str) -> typing.Any:
+    """An instance as it is now, with all that we want to know of it."""
+    return objects.Instance.get_by_uuid(
+        context.elevated(), instance, expected_attrs=_ATTRIBUTES
+    )
+
+
 def backup_of(instance: typing.Any) -> str | None:
     """The backup that is not ended yet, if there is one."""
     pointer = instance.system_metadata.get(_BACKUP, '')
@@ -186,7 +196,7 @@ def begin_backup(
         state in which there is nothing to back up
     """
     with locked(instance, patience=_PATIENCE):
-        fresh = _load(context, instance)
+        fresh = load(context, instance)
         _require(fresh, _BACKUP_STATES, 'be backed up')
         fresh.task_state = task_states.IMAGE_BACKUP
         fresh.system_metadata[_BACKUP] = backup
@@ -217,7 +227,7 @@ def end_backup(
             )
         )
         stack.enter_context(locked(instance, cancelled))
-        fresh = _load(context, instance)
+        fresh = load(context, instance)
         if backup_of(fresh) != backup:
             return
         expected = fresh.task_state
@@ -240,7 +250,7 @@ def begin_restore(
         state in which Nova does not rebuild
     """
     with locked(instance, patience=_PATIENCE):
-        fresh = _load(context, instance)
+        fresh = load(context, instance)
         _require(fresh, _RESTORE_STATES, 'be restored')
         fresh.task_state = task_states.REBUILDING
         fresh.system_metadata[_RESTORE] = str(
@@ -262,12 +272,6 @@ def swap(instance: typing.Any) -> None:
 def end_restore(instance: typing.Any) -> None:
     """Forget the restore; the caller saves the instance."""
     instance.system_metadata.pop(_RESTORE, None)
-
-
-def _load(context: typing.Any, instance: str) -> typing.Any:
-    return objects.Instance.get_by_uuid(
-        context.elevated(), instance, expected_attrs=_ATTRIBUTES
-    )
 
 
 def _require(
