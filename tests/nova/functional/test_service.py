@@ -17,6 +17,7 @@ Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
 """
 
 import sys
+import time
 import typing
 
 import nova.conf
@@ -51,6 +52,10 @@ class ServiceCase(base.ServersTestBase):  # type: ignore[misc]
         self.flags(compute_driver='ekko_nova.EkkoLibvirtDriver')
         if self.STORE is not None:
             self.flags(store=self.STORE, recovery_interval=3600, group='ekko')
+            self.flags(
+                connection_uri='qemu+unix:///system?socket=/nonexistent',
+                group='libvirt',
+            )
         self.start_compute()
         self.service = self.computes['compute1']
         self.addCleanup(self._stop)
@@ -122,6 +127,34 @@ class WithStoreTest(ServiceCase):
         self.assertTrue(reason.startswith('x x x'))
         state.end_backup(context, uuid, BACKUP)
         self.assertIsNone(state.backup_of(self.instance()))
+
+    def test_a_backup_that_fails(self) -> None:
+        """There is no libvirt here; all that Nova sees of that is right."""
+        uuid = self.server['id']
+        context = nova_context.RequestContext('user', 'project', True)
+        self.backups.create_backup(context, self.instance(), BACKUP)
+        error = self.assertRaises(
+            exception.Refused,
+            self.backups.create_backup,
+            self.context,
+            self.instance(),
+            'another',
+        )
+        self.assertIn(error.kind, ('InProgress', 'InstanceBusy'))
+        running = self.service.driver._ekko.extension.backups.running
+        while running.of(uuid) is not None:
+            time.sleep(0.1)
+        action = objects.InstanceAction.get_by_request_id(
+            self.context, uuid, context.request_id
+        )
+        self.assertEqual('instance_backup_create', action.action)
+        [event] = objects.InstanceActionEventList.get_by_action(
+            self.context, action.id
+        )
+        self.assertEqual('Error', event.result)
+        self.assertIn('connecting to', event.details)
+        # Nobody could look for what it left: that is for later.
+        self.assertEqual(BACKUP, state.backup_of(self.instance()))
 
     def test_the_lock_is_novas(self) -> None:
         def busy() -> None:
