@@ -182,9 +182,11 @@ def reason_of(instance: typing.Any) -> str | None:
 def restore_of(instance: typing.Any) -> Restore | None:
     """The restore that is going on, if there is one."""
     words = instance.system_metadata.get(_RESTORE, '').split(' ')
-    if len(words) != len(dataclasses.fields(Restore)):
+    try:
+        phase, backup, request = words
+        return Restore(Phase(phase), backup, request)
+    except ValueError:
         return None
-    return Restore(Phase(words[0]), words[1], words[2])
 
 
 def begin_backup(
