@@ -243,6 +243,12 @@ class Restores:
             else:
                 LOG.warning('undoing a restore', instance=instance)
             instance.task_state = self._task_after(instance)
+        elif now.phase is state.Phase.SWAP and _left(instance):
+            # Somebody may have started the guest on what is there.
+            raise exception.TargetFailed(
+                libvirt_utils.get_instance_path(instance),
+                'a restore was given up while it exchanged the disks',
+            )
         _discard(instance)
         state.end_restore(instance)
         instance.save()

@@ -274,6 +274,10 @@ def _restore(
         path = directory / selection.file_name(disk.identity)
         files[str(path)] = str(path) + orders.RESTORED
         _restore_disk(order, engine, disk, conversation)
+    if not files:
+        raise exception.InvalidOption(
+            'backup', order.backup, 'it has no disk that the instance has'
+        )
     return {'files': files}
 
 
