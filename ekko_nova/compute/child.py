@@ -27,13 +27,31 @@ from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
 from ekko_nova import exception
 
-__all__ = ('Child', 'Events')
+__all__ = ('Child', 'Events', 'require_worker')
 
 LOG = logging.getLogger(__name__)
 
 _NAME: typing.Final = 'ekko_nova.compute.worker'
 #: Seconds that a worker has to end after its last word.
 _LAST_WORD: typing.Final = 5.0
+
+
+def require_worker() -> None:
+    """See that a worker could start here, with all that it imports.
+
+    :raises exception.WorkerFailed: it could not; what it misses
+    """
+    done = subprocess.run(
+        [sys.executable, '-P', '-c', f'import {_NAME}'],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        cwd='/',
+        text=True,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ['it says nothing']
+        raise exception.WorkerFailed(f'no worker can start: {said[-1]}')
 
 
 class Events:

@@ -25,6 +25,7 @@ import nova.conf
 from oslo_log import log as logging
 
 from ekko_nova.compute import backups
+from ekko_nova.compute import child
 from ekko_nova.compute import directories
 from ekko_nova.compute import endpoint
 from ekko_nova.compute import recovery
@@ -67,7 +68,11 @@ class Extension:
         )
 
     def start(self) -> None:
-        """libvirt is there; clean up after the last process."""
+        """libvirt is there; clean up after the last process.
+
+        :raises exception.EkkoError: backups would fail here
+        """
+        child.require_worker()
         user = self._sites.qemu_user()
         group = self._sites.conf.ekko
         for path in {group.socket_directory, group.scratch_directory}:
