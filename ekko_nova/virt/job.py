@@ -191,6 +191,9 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
     """
     socket = None
     if domain.is_active():
+        # Of a domain that it is just reconnecting to, libvirt does not know
+        # all that it tells (libvirt 9.0); it asks QEMU when it has done so.
+        domain.copying()
         socket = _socket_of(domain.backup_xml())
     if socket is not None:
         left = pathlib.Path(socket).parent

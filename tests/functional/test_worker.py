@@ -33,6 +33,7 @@ from ekko_nova.compute import child as children
 from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
 from ekko_nova import exception
+from ekko_nova.virt import domain as domains
 from tests.functional import libvirtd
 from tests.functional import test_domain_backup
 
@@ -239,6 +240,25 @@ class BackupTest(WorkerCase):
 
         self.assertRaises(exception.WorkerFailed, child.run, Events(die))
         self.assert_error(self.id_, 'nova-compute has ended')
+        self.assert_goes_on(one)
+
+    def test_libvirtd_is_restarted(self) -> None:
+        one = self.taken()
+        self.guest.write('vda', *SECOND)
+        child = self.child()
+        restart = test_domain_backup._libvirtd.restart
+        error = self.assertRaises(
+            exception.WorkerFailed, child.run, Events(restart)
+        )
+        if not error.settled:
+            self.settle(self.id_)
+        self.assert_error(self.id_, '')
+        # The connections of before are of no use.
+        self.guest.define()
+        hypervisor = domains.Hypervisor(test_domain_backup._libvirtd.uri)
+        self.addCleanup(hypervisor.__exit__, None, None, None)
+        self.domain = hypervisor.__enter__().lookup(self.guest.name)
+        self.assert_nothing_left(one)
         self.assert_goes_on(one)
 
     def test_settling_what_was_never_announced(self) -> None:
