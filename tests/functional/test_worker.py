@@ -254,7 +254,8 @@ class BackupTest(WorkerCase):
             self.settle(self.id_)
         self.assert_error(self.id_, '')
         # The connections of before are of no use.
-        self.guest.define()
+        connection = test_domain_backup._libvirtd.connection
+        self.guest.domain = connection.lookupByName(self.guest.name)
         hypervisor = domains.Hypervisor(test_domain_backup._libvirtd.uri)
         self.addCleanup(hypervisor.__exit__, None, None, None)
         self.domain = hypervisor.__enter__().lookup(self.guest.name)
