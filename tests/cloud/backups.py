@@ -13,6 +13,7 @@
 
 """Backups of the cloud's servers, as its operator takes them."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -130,21 +131,23 @@ class Backups:
         )
 
 
-def stopped_worker(server: onebox.Server) -> str:
-    """Stop the worker that reads a server's disks, when it does so.
+def stopped_worker(server: onebox.Server, reads: bool = True) -> str:
+    """Stop the worker of a server, as soon as there is one.
 
+    :param reads: not before it reads the disks
     :returns: its process, in the host; send it SIGCONT, or kill it
     """
     host = server.host
     deadline = time.monotonic() + 60
     with server.domain() as domain:
         while time.monotonic() < deadline:
-            if _has_backup_job(domain):
-                # At once: it does not read for long.
-                onebox.run(host, 'pkill', '-STOP', '-f', WORKER)
-                return onebox.run(host, 'pgrep', '-f', WORKER).strip()
+            if not reads or _has_backup_job(domain):
+                # At once: it does not live for long.
+                with contextlib.suppress(RuntimeError):
+                    onebox.run(host, 'pkill', '-STOP', '-f', WORKER)
+                    return onebox.run(host, 'pgrep', '-f', WORKER).strip()
             time.sleep(0.02)
-    raise RuntimeError(f'no backup of {server.id} begins')
+    raise RuntimeError(f'no worker of {server.id} begins')
 
 
 def _has_backup_job(domain: typing.Any) -> bool:

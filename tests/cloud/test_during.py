@@ -245,17 +245,11 @@ class CrashTest(BackupCase):
 
 class RestoreTest(BackupCase):
     def _stopped_restore(self) -> str:
-        self.backups.begin_restore(self.first)
-
-        def worker() -> str:
-            try:
-                return onebox.run('c1', 'pgrep', '-f', backups.WORKER).strip()
-            except RuntimeError:
-                return ''
-
-        pid = onebox.wait_until('the worker starts', worker)
-        self.signal('STOP', pid)
-        return pid
+        """A restore whose worker is stopped as soon as there is one."""
+        with futures.ThreadPoolExecutor() as pool:
+            worker = pool.submit(backups.stopped_worker, self.server, False)
+            self.backups.begin_restore(self.first)
+            return worker.result()
 
     def test_nova_compute_is_killed(self) -> None:
         """Before the disks were touched: everything is as it was."""
