@@ -36,7 +36,8 @@ def is_up(
         said = time.strptime(
             (service.updated_at or '').partition('.')[0], '%Y-%m-%dT%H:%M:%S'
         )
-        if service.state == 'up' and calendar.timegm(said) >= since:
+        # Within that very second the process before it may have said so.
+        if service.state == 'up' and calendar.timegm(said) > since:
             return any(cloud.placement.resource_providers(name=host))
     return False
 
