@@ -25,13 +25,18 @@ counts if either the line or the listing names it.
 from collections.abc import Iterator
 import dataclasses
 
+from oslo_log import log as logging
+
 from ekko_nova.backup import document
 from ekko_nova.backup import naming
+from ekko_nova.backup import notes
 from ekko_nova.backup import record as records
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
 __all__ = ('Catalog', 'Survey')
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Catalog:
 
     def __init__(self, store: store_base.Store) -> None:
         self.store = store
+        self.notes = notes.Notes(store)
 
     def put(self, record: records.Record) -> None:
         """Write a record, new or again."""
@@ -67,6 +73,7 @@ class Catalog:
 
     def remove(self, record: records.Record) -> None:
         """Forget a backup; its place in the line goes last."""
+        self.notes.remove(record.server, record.id)
         self.store.delete(naming.index_name(record.id))
         self.store.delete(naming.record_name(record.server, record.id))
         named = self._line(record.server)
@@ -124,6 +131,16 @@ class Catalog:
                 damaged.append(e)
         readable.sort(key=lambda record: (record.created_at, record.id))
         return Survey(tuple(readable), tuple(damaged))
+
+    def read(self, name: str) -> records.Record | None:
+        """The record of this name; what is damaged is logged, and none."""
+        try:
+            return self._read(name)
+        except exception.ObjectMissing:
+            return None
+        except exception.DataDamaged as e:
+            LOG.error('a backup cannot be listed: %s', e)
+            return None
 
     def line(self, server: str) -> tuple[records.Record, ...]:
         """All records of a server, oldest first, or none of them.

@@ -17,6 +17,7 @@
     backups/<server>/<backup>.json      the record: status, disks, times
     lines/<server>.json                 which backups a server has
     index/<backup>                      which server a backup is of
+    notes/<server>/<backup>/<kind>.json what may be lost without harm
     sets/<set>/<backup>/<number>        an object of pieces, 8 hex digits
     sets/<set>/<backup>/manifest-<n>    a part of the manifest, 4 hex digits
 """
@@ -31,6 +32,8 @@ __all__ = (
     'index_name',
     'line_name',
     'manifest_part_name',
+    'note_name',
+    'note_prefix',
     'object_name',
     'record_name',
     'record_prefix',
@@ -72,6 +75,17 @@ def line_name(server: str) -> str:
 def index_name(backup: str) -> str:
     """The object that tells of which server a backup is."""
     return f'index/{backup}'
+
+
+def note_prefix(server: str | None = None, backup: str | None = None) -> str:
+    """Where the notes are: of one backup, of one server, or all."""
+    parts = ['notes', *filter(None, (server, backup))]
+    return '/'.join(parts) + '/'
+
+
+def note_name(server: str, backup: str, kind: str) -> str:
+    """A note on a backup."""
+    return f'{note_prefix(server, backup)}{kind}.json'
 
 
 def backup_prefix(set_id: str, backup: str) -> str:

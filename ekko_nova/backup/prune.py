@@ -21,8 +21,10 @@ nothing but the record is left.
 
 from collections.abc import Collection
 import dataclasses
+import time
 
 from oslo_log import log as logging
+from oslo_utils import timeutils
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
@@ -60,22 +62,37 @@ def delete(
         record, settings.stale_after
     ):
         raise exception.InProgress(record.server, backup, 'backup')
+    if record.status is records.Status.DELETING and not chain.is_abandoned(
+        record, settings.stale_after
+    ):
+        raise exception.InProgress(record.server, backup, 'deletion')
     if record.finished_at is None:
         discard(catalog, dataclasses.replace(record, requested=False))
         return Reclaimed(0)
-    deleting = dataclasses.replace(record, status=records.Status.DELETING)
+    deleting = _claimed(record)
     catalog.put(deleting)
     # Only after the status is written: a backup that begins announces
     # itself first and then looks at its parent, so one of the two notices.
+    # Of two deletions at once each notices the other, or one does.
     try:
         line = catalog.line(record.server)
-        builder = _builder(line, record, settings.stale_after)
-        if builder is not None:
-            raise exception.InProgress(record.server, builder.id, 'backup')
+        if (other := _busy(line, record, settings.stale_after)) is not None:
+            activity = 'backup' if other.finished_at is None else 'deletion'
+            raise exception.InProgress(record.server, other.id, activity)
     except exception.EkkoError:
         catalog.put(record)
         raise
     return _finish(catalog, settings, line, deleting)
+
+
+def _claimed(record: records.Record) -> records.Record:
+    """The same, being deleted by this process."""
+    return dataclasses.replace(
+        record,
+        status=records.Status.DELETING,
+        process=process.current(),
+        updated_at=timeutils.utcnow(with_timezone=True),
+    )
 
 
 def collect(
@@ -110,26 +127,43 @@ def _collect(
     elif record.finished_at is None:
         discard(catalog, record)
     else:
+        if not chain.is_abandoned(record, settings.stale_after):
+            return False
         line = catalog.survey(record.server).records
         # A record that cannot be read may need these objects, as may a
         # backup that was begun before its parent's deletion was.
-        if survey.damaged or _builder(line, record, settings.stale_after):
+        if survey.damaged or _busy(line, record, settings.stale_after):
             return False
-        _finish(catalog, settings, line, record)
+        claimed = _claimed(record)
+        catalog.put(claimed)
+        _finish(catalog, settings, line, claimed)
     return True
 
 
-def _builder(
+def _busy(
     line: Collection[records.Record],
     record: records.Record,
     stale_after: float,
 ) -> records.Record | None:
-    """A backup that is being made on top of this one, if there is one."""
-    for child in chain.children(line, record):
-        if child.status is records.Status.CREATING and not chain.is_abandoned(
-            child, stale_after
+    """What must not go on while this one is deleted, if it does.
+
+    A backup that is made on top of it, which may come to need its objects;
+    and another deletion, which would not find the neighbours it knew.
+    """
+    children = chain.children(line, record)
+    for other in line:
+        building = (
+            other.status is records.Status.CREATING and other in children
+        )
+        deleting = (
+            other.status is records.Status.DELETING
+            and other.finished_at is not None
+            and other.id != record.id
+        )
+        if (building or deleting) and not chain.is_abandoned(
+            other, stale_after
         ):
-            return child
+            return other
     return None
 
 
@@ -170,12 +204,16 @@ def _finish(
     record: records.Record,
 ) -> Reclaimed:
     count = 0
+    beaten = time.monotonic()
     for disk in record.disks:
         doomed = _doomed(catalog, settings, line, record, disk)
         for owner, number in doomed:
             name = naming.object_name(disk.set, owner, number)
             catalog.store.delete(name)
             count += 1
+            if time.monotonic() - beaten > settings.heartbeat:
+                catalog.put(_claimed(record))
+                beaten = time.monotonic()
     for child in chain.children(line, record):
         # As it is now: written from memory it might come back to life.
         now = catalog.find(child.server, child.id)

@@ -26,6 +26,7 @@ What failed is removed; only if somebody was given its id before it was made
 """
 
 import base64
+from collections.abc import Mapping
 import dataclasses
 import datetime
 import enum
@@ -40,6 +41,7 @@ from ekko_nova import exception
 
 __all__ = (
     'DiskRecord',
+    'Labels',
     'Part',
     'Progress',
     'Record',
@@ -155,6 +157,18 @@ class Progress:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    """What people call a backup. Nothing of it is needed to restore.
+
+    :ivar metadata: words of theirs, by keys of theirs
+    """
+
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """What a backup is asked for with.
 
@@ -166,6 +180,7 @@ class Request:
     backup: str
     known: bool = False
     instance: document.Document | None = None
+    labels: Labels = Labels()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,6 +202,7 @@ class Record:
     :ivar error: why there is no backup
     :ivar progress: how far it is; ``None`` unless it is creating
     :ivar instance: what is needed to build the instance anew, in Nova's words
+    :ivar labels: as they were when it was asked for; see :mod:`.notes`
     """
 
     id: str
@@ -206,6 +222,7 @@ class Record:
     error: str | None = None
     progress: Progress | None = None
     instance: document.Document | None = None
+    labels: Labels = Labels()
 
     @property
     def type(self) -> Type:
@@ -243,6 +260,7 @@ def begun(
         skipped=skipped,
         requested=request.known,
         instance=request.instance,
+        labels=request.labels,
     )
 
 
@@ -285,6 +303,7 @@ def from_document(name: str, value: document.Document) -> Record:
         )
         if fields.get('progress') is not None:
             fields['progress'] = Progress(**fields['progress'])
+        fields['labels'] = Labels(**fields.get('labels', {}))
         return Record(**fields)
     except (KeyError, TypeError, ValueError) as e:
         raise exception.ObjectDamaged(
