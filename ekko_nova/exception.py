@@ -27,7 +27,8 @@ ends with.
     │   ├── Cancelled
     │   └── SourceLost                        the disk went away while read
     ├── ChainBroken                         5  take a full backup
-    │   └── BitmapUnusable
+    │   ├── BitmapUnusable
+    │   └── FullNeeded
     ├── DataDamaged                         6  restore another backup; alarm
     │   ├── ObjectMissing
     │   ├── ObjectDamaged
@@ -66,6 +67,7 @@ __all__ = (
     'DataDamaged',
     'DriverMissing',
     'EkkoError',
+    'FullNeeded',
     'HypervisorFailed',
     'IllegalState',
     'InProgress',
@@ -228,6 +230,17 @@ class BitmapUnusable(ChainBroken):
         self.reason = reason
 
 
+class FullNeeded(ChainBroken):
+    """An incremental was asked for, and nothing else."""
+
+    def __init__(self, disk: str, reason: str) -> None:
+        super().__init__(
+            f'disk {disk} must be read whole ({reason}); allow a full backup'
+        )
+        self.disk = disk
+        self.reason = reason
+
+
 class ObjectMissing(DataDamaged):
     """The store does not hold an object of this name."""
 
@@ -280,9 +293,15 @@ class BackupNotFound(CallerMistake):
 class IllegalState(CallerMistake):
     """The backup's status does not allow what was asked."""
 
-    def __init__(self, backup: str, status: str, wanted: str) -> None:
+    def __init__(
+        self,
+        backup: str,
+        status: str,
+        wanted: str,
+        allowed: str = 'available',
+    ) -> None:
         super().__init__(
-            f'backup {backup} is {status}; it must be available to {wanted}'
+            f'backup {backup} is {status}; it must be {allowed} to {wanted}'
         )
         self.backup = backup
         self.status = status

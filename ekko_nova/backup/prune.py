@@ -22,6 +22,7 @@ nothing but the record is left.
 from collections.abc import Collection
 import dataclasses
 import time
+import typing
 
 from oslo_log import log as logging
 from oslo_utils import timeutils
@@ -36,9 +37,19 @@ from ekko_nova.backup import references
 from ekko_nova.backup import settings as settings_
 from ekko_nova import exception
 
-__all__ = ('Reclaimed', 'collect', 'delete', 'discard', 'settle')
+__all__ = (
+    'Reclaimed',
+    'collect',
+    'delete',
+    'discard',
+    'give_up',
+    'settle',
+)
 
 LOG = logging.getLogger(__name__)
+
+#: Signs of life that a forced deletion waits for.
+_MISSED: typing.Final = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,23 +60,22 @@ class Reclaimed:
 
 
 def delete(
-    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    backup: str,
+    *,
+    force: bool = False,
 ) -> Reclaimed:
     """Delete any backup of a line; all others stay restorable.
 
+    :param force: take a process that makes or deletes it for dead as soon
+        as it missed a few signs of life
     :raises exception.BackupNotFound: there is none of this id
     :raises exception.InProgress: it is being made, or built on
     :raises exception.DataDamaged: a record of the line cannot be read
     """
     record = catalog.get(backup)
-    if record.status is records.Status.CREATING and not chain.is_abandoned(
-        record, settings.stale_after
-    ):
-        raise exception.InProgress(record.server, backup, 'backup')
-    if record.status is records.Status.DELETING and not chain.is_abandoned(
-        record, settings.stale_after
-    ):
-        raise exception.InProgress(record.server, backup, 'deletion')
+    _check_free(record, patience(settings, force=force))
     if record.finished_at is None:
         discard(catalog, dataclasses.replace(record, requested=False))
         return Reclaimed(0)
@@ -83,6 +93,27 @@ def delete(
         catalog.put(record)
         raise
     return _finish(catalog, settings, line, deleting)
+
+
+def patience(settings: settings_.Settings, *, force: bool) -> float:
+    """Seconds without a sign of life that a process is given.
+
+    :param force: an administrator says that it is dead. They may be wrong,
+        so it is given some.
+    """
+    if not force:
+        return settings.stale_after
+    return min(settings.stale_after, _MISSED * settings.heartbeat)
+
+
+def _check_free(record: records.Record, stale_after: float) -> None:
+    activities = {
+        records.Status.CREATING: 'backup',
+        records.Status.DELETING: 'deletion',
+    }
+    activity = activities.get(record.status)
+    if activity and not chain.is_abandoned(record, stale_after):
+        raise exception.InProgress(record.server, record.id, activity)
 
 
 def _claimed(record: records.Record) -> records.Record:
@@ -316,6 +347,25 @@ def settle(
         raise exception.InProgress(server, request.backup, 'backup')
     discard(catalog, dataclasses.replace(found, requested=True), why)
     return catalog.get(request.backup)
+
+
+def give_up(
+    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
+) -> None:
+    """List a backup as an error whose maker is said to be dead.
+
+    :raises exception.BackupNotFound: there is none of this id
+    :raises exception.IllegalState: it is not being made
+    :raises exception.InProgress: its maker shows signs of life
+    """
+    record = catalog.get(backup)
+    if record.status is not records.Status.CREATING:
+        raise exception.IllegalState(
+            backup, record.status, 'be given up', 'creating'
+        )
+    _check_free(record, patience(settings, force=True))
+    known = dataclasses.replace(record, requested=True)
+    discard(catalog, known, 'it was given up by an administrator')
 
 
 def _delete_all(catalog: catalogs.Catalog, prefix: str) -> None:

@@ -230,6 +230,12 @@ class Record:
         full = all(disk.type is Type.FULL for disk in self.disks)
         return Type.FULL if full else Type.INCREMENTAL
 
+    @property
+    def project(self) -> str | None:
+        """Whose instance it is of, if it is of one."""
+        found: str | None = (self.instance or {}).get('project_id')
+        return found
+
     def disk(self, identity: str) -> DiskRecord | None:
         """The disk of this identity, if the backup has it."""
         for disk in self.disks:

@@ -14,6 +14,7 @@
 """Backups of the instances of this host, from the request to the end."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent import futures
 import contextlib
 import dataclasses
@@ -52,12 +53,17 @@ class Request:
     """What somebody asked for.
 
     :ivar backup: the new id
+    :ivar full: read and store everything
+    :ivar incremental: fail where a disk would have to be read whole
+    :ivar labels: members of :class:`ekko_nova.backup.record.Labels`
     :ivar quiesce: freeze the guest; ``None`` to do as the image says
     """
 
     backup: str
     full: bool = False
+    incremental: bool = False
     quiesce: bool | None = None
+    labels: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
 class _Events(children.Events):
@@ -168,6 +174,8 @@ class Backups:
             directory=libvirt_utils.get_instance_path(instance),
             full=request.full,
             freeze=freeze,
+            incremental=request.incremental,
+            labels=request.labels,
         )
         return children.Child(order, self._sites.conf.ekko.cancel_timeout)
 

@@ -74,6 +74,13 @@ class Events:
     def local(self) -> None:
         """Nothing is left on this host."""
 
+    def upload(self, path: str) -> None:
+        """There is a file to be uploaded.
+
+        :raises exception.EkkoError: it was not
+        """
+        raise NotImplementedError
+
 
 class Child:
     """One worker. Any thread may cancel it; one waits for it."""
@@ -170,6 +177,10 @@ class Child:
                         stack.enter_context(events.quiet(self._cancelled))
                         with contextlib.suppress(OSError):
                             link.send({'say': 'proceed'})
+                    case 'upload':
+                        answer = _uploaded(events, message['path'])
+                        with contextlib.suppress(OSError):
+                            link.send({'say': 'proceed', 'error': answer})
                     case 'begun':
                         stack.close()
                     case 'done':
@@ -186,6 +197,15 @@ class Child:
         if self._reason is not None:
             reason = f'it was cancelled: {self._reason}'
         raise exception.WorkerFailed(reason, settled=False)
+
+
+def _uploaded(events: Events, path: str) -> str | None:
+    """Why a file was not uploaded, if it was not."""
+    try:
+        events.upload(path)
+    except exception.EkkoError as e:
+        return str(e)
+    return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

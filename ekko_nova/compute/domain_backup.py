@@ -49,12 +49,14 @@ class Options:
 
     :ivar select: which disks
     :ivar full: read and store everything
+    :ivar incremental: fail where a disk would have to be read whole
     :ivar freeze: freeze the guest's file systems at the instant
     :ivar quiet: entered around the begin; keeps others off the domain
     """
 
     select: selection.Select = selection.everything
     full: bool = False
+    incremental: bool = False
     freeze: bool = False
     quiet: Callable[[], contextlib.AbstractContextManager[None]] = (
         contextlib.nullcontext
@@ -76,6 +78,7 @@ def backup_domain(
     Each disk goes incremental if the rule allows it, and full otherwise.
 
     :param request: by default one with a new id
+    :raises exception.FullNeeded: only an incremental would have done
     :raises exception.InvalidSource: there is no disk that can be backed up
     :raises exception.EkkoError: nothing of this backup is kept
     """
@@ -95,6 +98,8 @@ def backup_domain(
         )
         for disk, each in facts
     ]
+    if options.incremental:
+        _require_incremental(chosen)
     request = request or records.Request(names.new_backup())
     bitmap = checkpoint.bitmap_name(request.backup)
     with transaction.Transaction(
@@ -139,6 +144,14 @@ def _select(
             or 'it has none',
         )
     return found
+
+
+def _require_incremental(chosen: Sequence[reading.Chosen]) -> None:
+    for each in chosen:
+        if each.verdict.reason is not None:
+            raise exception.FullNeeded(
+                each.disk.target, str(each.verdict.reason)
+            )
 
 
 def _tidy(

@@ -25,6 +25,7 @@ import typing
 
 from nova.virt.libvirt import driver as libvirt_driver
 
+from ekko_nova.compute import carrier
 from ekko_nova.compute import extension
 
 __all__ = ('EkkoLibvirtDriver',)
@@ -90,6 +91,21 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
             context, migration, instance, *args, **kwargs
         )
 
+    @_like('update_provider_tree')
+    def update_provider_tree(
+        self,
+        provider_tree: typing.Any,
+        nodename: str,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> None:
+        super().update_provider_tree(provider_tree, nodename, *args, **kwargs)
+        traits = set(provider_tree.data(nodename).traits)
+        traits.discard(carrier.TRAIT)
+        if self._ekko.extension is not None:
+            traits.add(carrier.TRAIT)
+        provider_tree.update_traits(nodename, traits)
+
     @_like('rebuild')
     def rebuild(
         self,
@@ -104,6 +120,18 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
                 restores.rebuild(context, instance)
                 return
         super().rebuild(context, instance, *args, **kwargs)
+
+    def _create_image(
+        self,
+        context: typing.Any,
+        instance: typing.Any,
+        *args: typing.Any,
+        **kwargs: typing.Any,
+    ) -> typing.Any:
+        if self._ekko.extension is None:
+            return super()._create_image(context, instance, *args, **kwargs)
+        with self._ekko.extension.new_servers.filling(context, instance):
+            return super()._create_image(context, instance, *args, **kwargs)
 
     def _undefine_domain(
         self, instance: typing.Any, *args: typing.Any, **kwargs: typing.Any

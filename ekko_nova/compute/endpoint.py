@@ -22,6 +22,8 @@ own cross the wire. ``{"refused": null}``, or the name of one of
 Version history:
 
 * 1.0: create_backup, cancel_backup, restore_backup
+* 1.1: delete_backup, verify_backup, export_backup, give_up_backup; options
+  ``incremental`` and ``labels`` of create_backup
 """
 
 from collections.abc import Callable
@@ -32,14 +34,14 @@ from oslo_log import log as logging
 import oslo_messaging
 
 from ekko_nova.compute import backups
+from ekko_nova.compute import names
+from ekko_nova.compute import operations
 from ekko_nova.compute import restores
 from ekko_nova import exception
 
-__all__ = ('NAMESPACE', 'Endpoint')
+__all__ = ('Endpoint',)
 
 LOG = logging.getLogger(__name__)
-
-NAMESPACE: typing.Final = 'ekko_nova.backup'
 
 _Answer: typing.TypeAlias = dict[str, typing.Any]
 
@@ -60,26 +62,34 @@ def _answering(method: Callable[..., None]) -> Callable[..., _Answer]:
 class Endpoint:
     """On the compute's own topic, in a namespace of ours."""
 
-    target = oslo_messaging.Target(namespace=NAMESPACE, version='1.0')
+    target = oslo_messaging.Target(
+        namespace=names.NAMESPACE, version=names.VERSION
+    )
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._reason = ''
         self._backups: backups.Backups | None = None
         self._restores: restores.Restores | None = None
+        self._operations: operations.Operations | None = None
 
     def accept(
-        self, host_backups: backups.Backups, host_restores: restores.Restores
+        self,
+        host_backups: backups.Backups,
+        host_restores: restores.Restores,
+        host_operations: operations.Operations,
     ) -> None:
         """Have requests carried out from now on."""
         self._backups = host_backups
         self._restores = host_restores
+        self._operations = host_operations
 
     def refuse(self, reason: str) -> None:
         """Answer all requests with a reason from now on."""
         self._reason = reason
         self._backups = None
         self._restores = None
+        self._operations = None
 
     @_answering
     def create_backup(
@@ -91,8 +101,7 @@ class Endpoint:
     ) -> None:
         """Begin a backup of an instance; it goes on when this returns.
 
-        :param options: ``full`` and ``quiesce``, see
-            :class:`.backups.Request`
+        :param options: members of :class:`.backups.Request`
         """
         request = backups.Request(backup, **options)
         self._started(self._backups).create(context, instance.uuid, request)
@@ -112,6 +121,50 @@ class Endpoint:
     ) -> None:
         """Begin to restore an instance in place."""
         self._started(self._restores).begin(context, instance.uuid, backup)
+
+    @_answering
+    def delete_backup(
+        self,
+        context: typing.Any,
+        project: str,
+        server: str,
+        backup: str,
+        force: bool,
+    ) -> None:
+        """Begin to delete a backup, of whichever server."""
+        self._started(self._operations).delete(
+            context, project, server, backup, force=force
+        )
+
+    @_answering
+    def verify_backup(
+        self, context: typing.Any, project: str, backup: str, deep: bool
+    ) -> None:
+        """Begin to verify a backup, of whichever server."""
+        self._started(self._operations).verify(
+            context, project, backup, deep=deep
+        )
+
+    @_answering
+    def export_backup(
+        self,
+        context: typing.Any,
+        project: str,
+        backup: str,
+        disk: str,
+        image: str,
+    ) -> None:
+        """Begin to make a disk of a backup the data of an image."""
+        self._started(self._operations).export(
+            context, project, backup, disk=disk, image=image
+        )
+
+    @_answering
+    def give_up_backup(
+        self, context: typing.Any, project: str, backup: str
+    ) -> None:
+        """List a backup as an error whose host is lost."""
+        self._started(self._operations).give_up(context, project, backup)
 
     def _started(self, what: typing.Any) -> typing.Any:
         if what is None:

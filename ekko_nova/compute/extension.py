@@ -28,6 +28,8 @@ from ekko_nova.compute import backups
 from ekko_nova.compute import child
 from ekko_nova.compute import directories
 from ekko_nova.compute import endpoint
+from ekko_nova.compute import new_servers
+from ekko_nova.compute import operations
 from ekko_nova.compute import recovery
 from ekko_nova.compute import restores
 from ekko_nova.compute import sites
@@ -60,6 +62,10 @@ class Extension:
         self.restores = restores.Restores(
             host, self._sites, self.backups.running
         )
+        self.new_servers = new_servers.NewServers(
+            host, self._sites, self.backups.running
+        )
+        self.operations = operations.Operations(self._sites)
         self._recovery = recovery.Recovery(
             host,
             conf.ekko.recovery_interval,
@@ -97,6 +103,7 @@ class Extension:
     def stop(self) -> None:
         """The service ends: so does all that goes on."""
         self._recovery.stop()
+        self.operations.close()
         self.backups.close()
 
 
@@ -130,7 +137,9 @@ class Attachment:
             self._give_up(e)
         else:
             self._endpoint.accept(
-                self.extension.backups, self.extension.restores
+                self.extension.backups,
+                self.extension.restores,
+                self.extension.operations,
             )
 
     def _give_up(self, error: Exception) -> None:

@@ -20,7 +20,8 @@ side of the other's death, whatever it died of: the line ends.
 nova-compute says
 ======================  ===================================================
 an order                first, once; see :mod:`.order`
-``proceed``             the instance is yours alone, as you asked
+``proceed``             the instance is yours alone, as you asked; or the
+                        upload is done, or failed with an ``error``
 ``cancel``              end; with a ``reason``
 ======================  ===================================================
 
@@ -29,6 +30,7 @@ a worker says
 ======================  ===================================================
 ``quiet``               I am about to begin: keep others off the instance
 ``begun``               that is not needed any more
+``upload``              a ``path``: to where nova-compute has been told
 ``progress``            ``disk``, ``position``, ``size``, ``moved``
 ``log``                 ``level``, ``name``, ``text``
 ``local``               nothing is left on this host

@@ -11,14 +11,19 @@
 # under the License.
 
 
-"""What backups, and the lines and sets they form, are called."""
+"""What backups, the lines and sets they form, and our RPC are called."""
 
 import hashlib
 import pathlib
 import re
+import typing
 import uuid
 
-__all__ = ('for_file', 'new_backup', 'set_of_disk')
+__all__ = ('NAMESPACE', 'VERSION', 'for_file', 'new_backup', 'set_of_disk')
+
+#: Of the methods that nova-compute gets from us, see :mod:`.endpoint`.
+NAMESPACE: typing.Final = 'ekko_nova.backup'
+VERSION: typing.Final = '1.1'
 
 
 def new_backup() -> str:

@@ -29,10 +29,14 @@ from ekko_nova import exception
 __all__ = (
     'RESTORED',
     'BackupOrder',
+    'DeleteOrder',
+    'ExportOrder',
+    'FailOrder',
     'Order',
     'RestoreOrder',
     'SettleOrder',
     'Site',
+    'VerifyOrder',
     'from_message',
     'to_message',
 )
@@ -64,6 +68,8 @@ class BackupOrder:
     :ivar directory: of the instance's files
     :ivar full: read and store everything
     :ivar freeze: freeze the guest's file systems at the instant
+    :ivar incremental: fail where that cannot be; not with ``full``
+    :ivar labels: members of :class:`ekko_nova.backup.record.Labels`
     """
 
     site: Site
@@ -73,6 +79,8 @@ class BackupOrder:
     directory: str
     full: bool
     freeze: bool
+    incremental: bool = False
+    labels: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class RestoreOrder:
     :ivar directory: of the instance's files
     :ivar format: of the files to make, raw or qcow2
     :ivar root_size: bytes that the root disk has at least, whatever it had
+    :ivar new: the instance is another one than that of the backup, and has
+        only just been made
     """
 
     site: Site
@@ -90,6 +100,7 @@ class RestoreOrder:
     directory: str
     format: str
     root_size: int
+    new: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,14 +117,77 @@ class SettleOrder:
 
 
 #: What a restored file is called until it takes the place of the disk.
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeleteOrder:
+    """Delete a backup; no other needs to be touched for that.
+
+    :ivar request_id: of who asked for it
+    :ivar force: also one that is being made, or deleted, by others
+    """
+
+    site: Site
+    backup: str
+    request_id: str
+    force: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VerifyOrder:
+    """See whether a backup is what it was.
+
+    :ivar deep: read every byte
+    """
+
+    site: Site
+    backup: str
+    request_id: str
+    deep: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """Make a disk of a backup a file, to be uploaded as an image.
+
+    :ivar disk: name of the disk
+    :ivar image: id of the image it becomes
+    """
+
+    site: Site
+    backup: str
+    request_id: str
+    disk: str
+    image: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FailOrder:
+    """List a backup that is being made as an error, whoever makes it."""
+
+    site: Site
+    backup: str
+    request_id: str
+
+
 RESTORED: typing.Final = '.ekko-restored'
 
-Order: typing.TypeAlias = BackupOrder | RestoreOrder | SettleOrder
+Order: typing.TypeAlias = (
+    BackupOrder
+    | RestoreOrder
+    | SettleOrder
+    | DeleteOrder
+    | VerifyOrder
+    | ExportOrder
+    | FailOrder
+)
 
 _KINDS: typing.Final[dict[str, type[Order]]] = {
     'backup': BackupOrder,
     'restore': RestoreOrder,
     'settle': SettleOrder,
+    'delete': DeleteOrder,
+    'verify': VerifyOrder,
+    'export': ExportOrder,
+    'fail': FailOrder,
 }
 
 

@@ -32,7 +32,7 @@ from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
 
-__all__ = ('require', 'restore_disk', 'select_disk')
+__all__ = ('check_project', 'require', 'restore_disk', 'select_disk')
 
 
 def require(catalog: catalogs.Catalog, backup: str) -> records.Record:
@@ -45,6 +45,15 @@ def require(catalog: catalogs.Catalog, backup: str) -> records.Record:
     if record.status is not records.Status.AVAILABLE:
         raise exception.IllegalState(backup, record.status, 'be restored')
     return record
+
+
+def check_project(record: records.Record, project: str) -> None:
+    """See that a backup is of the project that wants something of it.
+
+    :raises exception.BackupNotFound: it is not; more is nobody's business
+    """
+    if record.project != project:
+        raise exception.BackupNotFound(record.id, f'of project {project}')
 
 
 def select_disk(

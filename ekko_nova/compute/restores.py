@@ -46,7 +46,7 @@ from ekko_nova.compute import sites
 from ekko_nova.compute import state
 from ekko_nova import exception
 
-__all__ = ('Restores',)
+__all__ = ('Restores', 'replace')
 
 LOG = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Restores:
         :raises exception.InstanceBusy: Nova does something else with it
         :raises exception.NotStarted: its disks are not files
         """
-        self._format()
+        self._sites.disk_format()
         fresh = state.begin_restore(context, instance, backup)
         try:
             self._have_it_rebuilt(context, fresh)
@@ -163,7 +163,7 @@ class Restores:
             raise nova_exception.InstanceFaultRollback(
                 inner_exception=e
             ) from e
-        _replace(files)
+        replace(files)
         instance.task_state = task_states.REBUILD_BLOCK_DEVICE_MAPPING
         instance.save(expected_task_state=[task_states.REBUILDING])
         state.end_restore(instance)
@@ -179,7 +179,7 @@ class Restores:
             instance=instance.uuid,
             backup=backup,
             directory=libvirt_utils.get_instance_path(instance),
-            format=self._format(),
+            format=self._sites.disk_format(),
             root_size=instance.flavor.root_gb * units.Gi,
         )
         child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
@@ -190,24 +190,9 @@ class Restores:
 
     def drop_broken_bitmaps(self, instance: typing.Any) -> None:
         """See :func:`.bitmaps.drop_broken`; of an instance in files only."""
-        if self._format() == 'qcow2':
+        if self._sites.disk_format() == 'qcow2':
             path = libvirt_utils.get_instance_path(instance)
             bitmaps.drop_broken(pathlib.Path(path))
-
-    def _format(self) -> str:
-        """The format of the disks of this host.
-
-        :raises exception.NotStarted: they are not files
-        """
-        kind = self._sites.conf.libvirt.images_type
-        if kind == 'default':
-            kind = 'qcow2' if self._sites.conf.use_cow_images else 'raw'
-        formats = {'qcow2': 'qcow2', 'raw': 'raw', 'flat': 'raw'}
-        if kind not in formats:
-            raise exception.NotStarted(
-                self._host, f'no restore in place with images_type {kind}'
-            )
-        return formats[kind]
 
     def _back_out(
         self, context: typing.Any, instance: typing.Any, *, was_active: bool
@@ -239,7 +224,7 @@ class Restores:
         if instance.task_state in _REBUILDING:
             if now.phase is state.Phase.SWAP:
                 LOG.warning('going on with a restore', instance=instance)
-                _replace(_left(instance))
+                replace(_left(instance))
             else:
                 LOG.warning('undoing a restore', instance=instance)
             instance.task_state = self._task_after(instance)
@@ -272,7 +257,8 @@ def _left(instance: typing.Any) -> dict[str, str]:
     }
 
 
-def _replace(files: Mapping[str, str]) -> None:
+def replace(files: Mapping[str, str]) -> None:
+    """Put each restored file in the place of the disk that it is of."""
     for path, restored in files.items():
         os.replace(restored, path)
         descriptor = os.open(os.path.dirname(path), os.O_RDONLY)

@@ -23,22 +23,20 @@ from nova.objects import base as objects_base
 from nova import rpc
 import oslo_messaging
 
-from ekko_nova.compute import endpoint
+from ekko_nova.compute import names
 from ekko_nova import exception
 
 __all__ = ('BackupAPI',)
 
 
 class BackupAPI:
-    """Asks the host that an instance is on. See :mod:`.endpoint`."""
-
-    VERSION: typing.Final = '1.0'
+    """Asks a host. See :mod:`.endpoint`."""
 
     def __init__(self) -> None:
         target = oslo_messaging.Target(
             topic=compute_rpcapi.RPC_TOPIC,
-            namespace=endpoint.NAMESPACE,
-            version=self.VERSION,
+            namespace=names.NAMESPACE,
+            version=names.VERSION,
         )
         self._router = rpc.ClientRouter(
             rpc.get_client(
@@ -51,16 +49,14 @@ class BackupAPI:
         context: typing.Any,
         instance: typing.Any,
         backup: str,
-        *,
-        full: bool = False,
-        quiesce: bool | None = None,
+        **options: typing.Any,
     ) -> None:
         """Begin a backup, under an id that nobody used before.
 
+        :param options: further members of :class:`.backups.Request`
         :raises exception.EkkoError: the host refuses; its reason
         """
-        options = {'full': full, 'quiesce': quiesce}
-        self._call(
+        self._ask_its_host(
             context, instance, 'create_backup', backup=backup, options=options
         )
 
@@ -71,7 +67,7 @@ class BackupAPI:
 
         :raises exception.EkkoError: it is not being taken
         """
-        self._call(context, instance, 'cancel_backup', backup=backup)
+        self._ask_its_host(context, instance, 'cancel_backup', backup=backup)
 
     def restore_backup(
         self, context: typing.Any, instance: typing.Any, backup: str
@@ -80,27 +76,38 @@ class BackupAPI:
 
         :raises exception.EkkoError: the host refuses; its reason
         """
-        self._call(context, instance, 'restore_backup', backup=backup)
+        self._ask_its_host(context, instance, 'restore_backup', backup=backup)
 
-    def _call(
+    def ask(
+        self,
+        context: typing.Any,
+        host: str,
+        method: str,
+        **arguments: typing.Any,
+    ) -> None:
+        """Have any host do something that concerns no instance of its own.
+
+        :param context: of the host's cell
+        :raises exception.NotStarted: this host cannot, another one may
+        :raises exception.EkkoError: the host refuses; its reason
+        """
+        client = self._router.client(context).prepare(server=host)
+        try:
+            answer = client.call(context, method, **arguments)
+        except oslo_messaging.UnsupportedVersion as e:
+            raise exception.NotStarted(host, 'it has no ekko-nova') from e
+        except oslo_messaging.MessagingTimeout as e:
+            raise exception.NotStarted(host, 'it does not answer') from e
+        if answer['refused'] is not None:
+            raise exception.Refused(answer['refused'], answer['reason'])
+
+    def _ask_its_host(
         self,
         context: typing.Any,
         instance: typing.Any,
         method: str,
         **arguments: typing.Any,
     ) -> None:
-        client = self._router.client(context).prepare(server=instance.host)
-        try:
-            answer = client.call(
-                context, method, instance=instance, **arguments
-            )
-        except oslo_messaging.UnsupportedVersion as e:
-            raise exception.NotStarted(
-                instance.host, 'it has no ekko-nova'
-            ) from e
-        except oslo_messaging.MessagingTimeout as e:
-            raise exception.NotStarted(
-                instance.host, 'it does not answer'
-            ) from e
-        if answer['refused'] is not None:
-            raise exception.Refused(answer['refused'], answer['reason'])
+        self.ask(
+            context, instance.host, method, instance=instance, **arguments
+        )

@@ -28,6 +28,7 @@ from oslo_config import cfg
 from ekko_nova.compute import order as orders
 from ekko_nova.conf import ekko
 from ekko_nova.conf import ekko_swift
+from ekko_nova import exception
 from ekko_nova.virt import capabilities
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import domain as domains
@@ -59,6 +60,21 @@ class Sites:
             if name.startswith(('OS_', 'ST_'))
         }
         return orders.Site(options, environment, project, self._driver._uri())
+
+    def disk_format(self) -> str:
+        """The format of the disks of this host, qcow2 or raw.
+
+        :raises exception.NotStarted: they are not files
+        """
+        kind = self.conf.libvirt.images_type
+        if kind == 'default':
+            kind = 'qcow2' if self.conf.use_cow_images else 'raw'
+        formats = {'qcow2': 'qcow2', 'raw': 'raw', 'flat': 'raw'}
+        if kind not in formats:
+            raise exception.NotStarted(
+                self.conf.host, f'nothing is restored to images_type {kind}'
+            )
+        return formats[kind]
 
     def is_active(self, instance: typing.Any) -> bool:
         """Whether the domain of an instance runs."""

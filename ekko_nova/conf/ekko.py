@@ -292,6 +292,17 @@ Restores that nova-compute does at the same time; others wait.
 """,
     ),
     cfg.IntOpt(
+        'max_operations',
+        default=2,
+        min=1,
+        max=64,
+        help="""
+Deletions, verifications and exports of backups that nova-compute does at the
+same time; others wait. The deletions of one server's backups come one after
+the other in any case.
+""",
+    ),
+    cfg.IntOpt(
         'recovery_interval',
         default=60,
         min=1,

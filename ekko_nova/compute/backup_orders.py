@@ -1,0 +1,203 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Orders that concern a stored backup: delete, verify, export, give up.
+
+They may be carried out on any host. How far one is and what came of it is in
+a note on the backup, see :mod:`ekko_nova.backup.notes`.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import itertools
+import time
+import typing
+
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from ekko_nova.backup import document
+from ekko_nova.backup import progress
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.backup import temporary
+from ekko_nova.backup import verify
+from ekko_nova.compute import conversation as conversations
+from ekko_nova.compute import engine as engines
+from ekko_nova.compute import order as orders
+from ekko_nova.compute import restore
+from ekko_nova import exception
+
+__all__ = ('delete', 'export', 'fail', 'verify_backup')
+
+LOG = logging.getLogger(__name__)
+
+#: More findings than that tell nobody more.
+_FINDINGS: typing.Final = 100
+
+
+class _Note:
+    """A note that says how far something is; written now and then."""
+
+    def __init__(
+        self,
+        engine: engines.Engine,
+        record: records.Record,
+        kind: str,
+        **facts: typing.Any,
+    ) -> None:
+        self._engine = engine
+        self._record = record
+        self._kind = kind
+        self._facts = facts
+        self._percent = 0
+        self._beaten = 0.0
+
+    def write(self, status: str, **more: typing.Any) -> None:
+        """Write it anew."""
+        note: document.Document = {
+            **self._facts,
+            'status': status,
+            'percent': self._percent,
+            'updated_at': timeutils.utcnow(with_timezone=True).isoformat(),
+            **more,
+        }
+        self._engine.catalog.notes.put(
+            self._record.server, self._record.id, self._kind, note
+        )
+        self._beaten = time.monotonic()
+
+    def beat(self) -> None:
+        """Say that it goes on."""
+        self.write('running')
+
+    def report(self, now: progress.Progress) -> None:
+        """Take note of progress."""
+        before = 0
+        for disk in self._record.disks:
+            if disk.name == now.disk:
+                break
+            before += disk.size
+        size = sum(disk.size for disk in self._record.disks)
+        self._percent = 100 * (before + now.position) // max(size, 1)
+        if time.monotonic() - self._beaten > self._engine.settings.heartbeat:
+            self.beat()
+
+
+@contextlib.contextmanager
+def _noted(
+    engine: engines.Engine,
+    record: records.Record,
+    kind: str,
+    **facts: typing.Any,
+) -> Iterator[_Note]:
+    """Keep a note on something, and if it fails, why."""
+    note = _Note(engine, record, kind, **facts)
+    note.beat()
+    try:
+        yield note
+    except (exception.EkkoError, KeyboardInterrupt) as e:
+        with contextlib.suppress(exception.EkkoError):
+            note.write('failed', error=str(e))
+        raise
+
+
+def _record(order: typing.Any, engine: engines.Engine) -> records.Record:
+    record = engine.catalog.get(order.backup)
+    restore.check_project(record, order.site.project)
+    return record
+
+
+def delete(
+    order: orders.DeleteOrder, engine: engines.Engine
+) -> dict[str, typing.Any]:
+    """Delete a backup."""
+    record = _record(order, engine)
+    with _noted(engine, record, 'delete', request_id=order.request_id):
+        reclaimed = prune.delete(
+            engine.catalog, engine.settings, record.id, force=order.force
+        )
+    return {'objects': reclaimed.objects}
+
+
+def verify_backup(
+    order: orders.VerifyOrder, engine: engines.Engine
+) -> dict[str, typing.Any]:
+    """Verify a backup; the note has what is wrong with it."""
+    record = _record(order, engine)
+    with _noted(
+        engine,
+        record,
+        'verify',
+        request_id=order.request_id,
+        deep=order.deep,
+    ) as note:
+        findings = verify.verify(
+            engine.catalog.store,
+            engine.settings,
+            record,
+            deep=order.deep,
+            report=note.report,
+        )
+        found = [
+            dataclasses.asdict(finding)
+            for finding in itertools.islice(findings, _FINDINGS)
+        ]
+        note.write('done', percent=100, findings=found)
+    if found:
+        LOG.error(
+            'backup %s is DAMAGED and does not restore: %s', record.id, found
+        )
+    return {'findings': len(found)}
+
+
+def export(
+    order: orders.ExportOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
+) -> dict[str, typing.Any]:
+    """Make a disk a qcow2 file, and have it uploaded."""
+    record = _record(order, engine)
+    with (
+        _noted(
+            engine,
+            record,
+            'export',
+            request_id=order.request_id,
+            image=order.image,
+            disk=order.disk,
+        ) as note,
+        temporary.directory(engine.places.scratch) as directory,
+    ):
+        path = directory / 'disk.qcow2'
+        restore.restore_disk(
+            engine.catalog,
+            engine.settings,
+            record.id,
+            output=path,
+            name=order.disk,
+            format='qcow2',
+            report=note.report,
+        )
+        conversation.upload(path, note.beat, engine.settings.heartbeat)
+        note.write('done', percent=100)
+    return {}
+
+
+def fail(
+    order: orders.FailOrder, engine: engines.Engine
+) -> dict[str, typing.Any]:
+    """List a backup as an error."""
+    record = _record(order, engine)
+    prune.give_up(engine.catalog, engine.settings, record.id)
+    return {}

@@ -1,0 +1,250 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Orders that concern an instance of this host: back up, restore, settle."""
+
+import logging
+import pathlib
+import stat
+import typing
+
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.compute import conversation as conversations
+from ekko_nova.compute import domain_backup
+from ekko_nova.compute import engine as engines
+from ekko_nova.compute import order as orders
+from ekko_nova.compute import restore
+from ekko_nova.compute import selection
+from ekko_nova import exception
+from ekko_nova.virt import checkpoint
+from ekko_nova.virt import domain as domains
+from ekko_nova.virt import image
+from ekko_nova.virt import job as jobs
+
+__all__ = ('back_up', 'restore_instance', 'settle')
+
+LOG = logging.getLogger(__name__)
+
+
+def back_up(
+    order: orders.BackupOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
+) -> dict[str, typing.Any]:
+    """Take a backup of an instance."""
+    request = records.Request(
+        order.backup,
+        True,
+        dict(order.facts),
+        records.Labels(**order.labels),
+    )
+    directory = pathlib.Path(order.directory)
+    try:
+        with domains.Hypervisor(order.site.uri) as hypervisor:
+            record = domain_backup.backup_domain(
+                engine.catalog,
+                engine.settings,
+                hypervisor.lookup(order.instance),
+                domain_backup.Options(
+                    select=selection.of_instance(order.instance, directory),
+                    full=order.full,
+                    incremental=order.incremental,
+                    freeze=order.freeze,
+                    quiet=conversation.quiet,
+                ),
+                places=engine.places,
+                request=request,
+                report=conversation.report,
+            )
+    except (exception.EkkoError, KeyboardInterrupt) as e:
+        conversation.settled = _is_settled(order, engine, request, str(e))
+        raise
+    return {
+        'type': str(record.type),
+        'seconds': record.seconds,
+        'quiesced': record.quiesced,
+        'note': record.note,
+        'disks': {
+            disk.name: {
+                'identity': disk.identity,
+                'full_reason': disk.full_reason,
+                'size': disk.size,
+                'read_bytes': disk.read_bytes,
+                'stored_bytes': disk.stored_bytes,
+            }
+            for disk in record.disks
+        },
+    }
+
+
+def _is_settled(
+    order: orders.BackupOrder,
+    engine: engines.Engine,
+    request: records.Request,
+    reason: str,
+) -> bool:
+    """See that a backup that failed is listed so, and left nothing behind.
+
+    It may have failed before the store was told of it, or because libvirt
+    went away, and its job with nobody to end it stayed.
+    """
+    try:
+        prune.settle(engine.catalog, order.instance, request, reason)
+        with domains.Hypervisor(order.site.uri) as hypervisor:
+            domain = hypervisor.find(order.instance)
+            if domain is not None:
+                jobs.recover(domain, engine.places)
+                _remove_bitmap(domain, request.backup)
+    except exception.EkkoError as e:
+        LOG.warning('backup %s is not settled yet: %s', request.backup, e)
+        return False
+    return True
+
+
+def _remove_bitmap(domain: domains.Domain, backup: str) -> None:
+    disks = [disk for disk in domain.disks() if not disk.unfit]
+    checkpoint.delete_bitmap(domain, checkpoint.bitmap_name(backup), disks)
+
+
+def restore_instance(
+    order: orders.RestoreOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
+) -> dict[str, typing.Any]:
+    """Write the disks of a backup beside those of an instance."""
+    record = restore.require(engine.catalog, order.backup)
+    restore.check_project(record, order.site.project)
+    if order.new:
+        disks = _disks_of_new(order, record)
+    else:
+        disks = _disks_in_place(order, record)
+    files = {}
+    for disk in disks:
+        path = _path(order, disk)
+        files[str(path)] = str(path) + orders.RESTORED
+        _restore_disk(order, engine, disk, conversation)
+    return {'files': files}
+
+
+def _disks_in_place(
+    order: orders.RestoreOrder, record: records.Record
+) -> list[records.DiskRecord]:
+    if record.server != order.instance:
+        raise exception.IllegalState(
+            order.backup,
+            'of another instance',
+            'be restored in place',
+            'its own',
+        )
+    directory = pathlib.Path(order.directory)
+    with domains.Hypervisor(order.site.uri) as hypervisor:
+        domain = hypervisor.find(order.instance)
+        select = selection.of_instance(order.instance, directory)
+        there = select(domain.disks() if domain else ()).disks
+    wanted = {'root', *(identity for _, identity in there)}
+    disks = []
+    for disk in record.disks:
+        if disk.identity in wanted:
+            disks.append(disk)
+        else:
+            LOG.warning('the instance has no such disk: %s', disk.identity)
+    if not disks:
+        raise exception.InvalidOption(
+            'backup', order.backup, 'it has no disk that the instance has'
+        )
+    return disks
+
+
+def _disks_of_new(
+    order: orders.RestoreOrder, record: records.Record
+) -> list[records.DiskRecord]:
+    """All of them; Nova must have made each, and large enough."""
+    for disk in record.disks:
+        path = _path(order, disk)
+        if (
+            not path.exists()
+            or image.info(str(path), order.format).size < disk.size
+        ):
+            raise exception.InvalidOption(
+                'flavor',
+                'of the new server',
+                f'disk {disk.identity} of the backup has {disk.size} bytes; '
+                'choose a flavor with disks as large as those of the backup',
+            )
+    return list(record.disks)
+
+
+def _path(
+    order: orders.RestoreOrder, disk: records.DiskRecord
+) -> pathlib.Path:
+    return pathlib.Path(order.directory, selection.file_name(disk.identity))
+
+
+def _restore_disk(
+    order: orders.RestoreOrder,
+    engine: engines.Engine,
+    disk: records.DiskRecord,
+    conversation: conversations.Conversation,
+) -> None:
+    there = _path(order, disk)
+    path = there.with_name(there.name + orders.RESTORED)
+    path.unlink(missing_ok=True)
+    restore.restore_disk(
+        engine.catalog,
+        engine.settings,
+        order.backup,
+        output=path,
+        name=disk.name,
+        format=order.format,
+        report=conversation.report,
+    )
+    # nova-compute looks at it, too, while QEMU has it.
+    path.chmod(_mode(there))
+    size = order.root_size if disk.identity == 'root' else 0
+    if order.new:
+        size = image.info(str(there), order.format).size
+    if size > disk.size:
+        image.grow(str(path), order.format, size)
+    if disk.bitmap is not None and order.format == 'qcow2' and not order.new:
+        # The file holds what the backup does: the next one is incremental
+        # on it.
+        image.add_bitmap(str(path), disk.bitmap, disk.granularity)
+
+
+def _mode(path: pathlib.Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return 0o644
+
+
+def settle(
+    order: orders.SettleOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
+) -> dict[str, typing.Any]:
+    """Clean up after a backup that nobody takes any more."""
+    with domains.Hypervisor(order.site.uri) as hypervisor:
+        domain = hypervisor.find(order.instance)
+        if domain is not None:
+            jobs.recover(domain, engine.places)
+        conversation.say('local')
+        record = prune.settle(
+            engine.catalog,
+            order.instance,
+            records.Request(order.backup, True),
+            order.reason,
+        )
+        if domain is not None and record.status is records.Status.ERROR:
+            _remove_bitmap(domain, order.backup)
+    return {'status': str(record.status)}

@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is done with stored backups on this host, whose ever they are.
+
+Deletions of one server's backups come one after the other; the rest goes side
+by side, as many at once as the host may.
+"""
+
+from collections.abc import Callable
+from concurrent import futures
+import contextlib
+import threading
+import typing
+
+from nova import exception as nova_exception
+from nova.image import glance
+from oslo_log import log as logging
+
+from ekko_nova.compute import child as children
+from ekko_nova.compute import children as registry
+from ekko_nova.compute import order as orders
+from ekko_nova.compute import sites
+from ekko_nova import exception
+
+__all__ = ('Operations',)
+
+LOG = logging.getLogger(__name__)
+
+
+class _Upload(children.Events):
+    """Uploads what a worker has made, as the user who asked for it."""
+
+    def __init__(self, context: typing.Any, image: str) -> None:
+        self._context = context
+        self._image = image
+
+    def upload(self, path: str) -> None:
+        try:
+            with open(path, 'rb') as data:
+                glance.API().update(
+                    self._context, self._image, {}, data, purge_props=False
+                )
+        except (nova_exception.NovaException, OSError) as e:
+            raise exception.TargetFailed(f'image {self._image}', str(e)) from e
+
+    def discard(self) -> None:
+        """Nobody is to take it for whole."""
+        with contextlib.suppress(nova_exception.NovaException):
+            glance.API().delete(self._context, self._image)
+
+
+class _Turns:
+    """One at a time for each server, first come, first served."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[Callable[[], None]]] = {}
+
+    def take(self, server: str, work: Callable[[], None]) -> None:
+        """Do it, after what others have begun; may do that of others too."""
+        with self._lock:
+            line = self._waiting.get(server)
+            if line is not None:
+                line.append(work)
+                return
+            self._waiting[server] = [work]
+        while True:
+            with self._lock:
+                line = self._waiting[server]
+                if not line:
+                    del self._waiting[server]
+                    return
+                work = line.pop(0)
+            work()
+
+
+class Operations:
+    """Deletes, verifies and exports backups."""
+
+    def __init__(self, host_sites: sites.Sites) -> None:
+        self._sites = host_sites
+        self._pool = futures.ThreadPoolExecutor(
+            host_sites.conf.ekko.max_operations, 'ekko-operation'
+        )
+        self._turns = _Turns()
+        self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
+
+    def delete(
+        self,
+        context: typing.Any,
+        project: str,
+        server: str,
+        backup: str,
+        *,
+        force: bool,
+    ) -> None:
+        """Begin to delete a backup.
+
+        :raises exception.InProgress: something is done with it
+        """
+        order = orders.DeleteOrder(
+            self._sites.site(project), backup, context.request_id, force
+        )
+        self._begin(order, 'deletion', server=server)
+
+    def verify(
+        self, context: typing.Any, project: str, backup: str, *, deep: bool
+    ) -> None:
+        """Begin to verify a backup.
+
+        :raises exception.InProgress: something is done with it
+        """
+        order = orders.VerifyOrder(
+            self._sites.site(project), backup, context.request_id, deep
+        )
+        self._begin(order, 'verification')
+
+    def export(
+        self,
+        context: typing.Any,
+        project: str,
+        backup: str,
+        *,
+        disk: str,
+        image: str,
+    ) -> None:
+        """Begin to make a disk of a backup the data of an image.
+
+        :raises exception.InProgress: something is done with it
+        """
+        order = orders.ExportOrder(
+            self._sites.site(project), backup, context.request_id, disk, image
+        )
+        self._begin(order, 'export', _Upload(context, image))
+
+    def give_up(self, context: typing.Any, project: str, backup: str) -> None:
+        """List a backup as an error that nobody makes any more."""
+        order = orders.FailOrder(
+            self._sites.site(project), backup, context.request_id
+        )
+        self._child(order).run(children.Events())
+
+    def close(self) -> None:
+        """End what goes on: the service is about to stop."""
+        self.running.close('nova-compute is being stopped')
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _child(self, order: orders.Order) -> children.Child:
+        return children.Child(order, self._sites.conf.ekko.cancel_timeout)
+
+    def _begin(
+        self,
+        order: orders.DeleteOrder | orders.VerifyOrder | orders.ExportOrder,
+        activity: str,
+        events: children.Events | None = None,
+        server: str | None = None,
+    ) -> None:
+        child_ = self._child(order)
+        running = registry.Running(child_, activity, order.backup)
+        self.running.add(order.backup, running)
+
+        def work() -> None:
+            self._run(running, events or children.Events())
+
+        try:
+            if server is None:
+                self._pool.submit(work)
+            else:
+                self._pool.submit(self._turns.take, server, work)
+        except BaseException:
+            self.running.remove(order.backup)
+            raise
+
+    def _run(self, running: registry.Running, events: children.Events) -> None:
+        try:
+            result = running.child.run(events)
+        except Exception as e:
+            LOG.warning(
+                '%s of backup %s failed: %s',
+                *(running.activity, running.backup, e),
+                exc_info=not isinstance(e, exception.EkkoError),
+            )
+            if isinstance(events, _Upload):
+                events.discard()
+        else:
+            LOG.info(
+                '%s of backup %s is done: %s',
+                *(running.activity, running.backup, result),
+            )
+        finally:
+            running.child.ended.set()
+            self.running.remove(running.backup)
