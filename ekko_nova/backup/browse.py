@@ -73,17 +73,17 @@ class Browser:
     """
 
     def __init__(self, catalog: catalogs.Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._lock = threading.Lock()
         self._records = _Cache(catalog.read)
         self._notes = _Cache(catalog.notes.read)
 
     def all(self) -> list[Seen]:
         """Every backup, oldest first, leaving out records that are damaged."""
-        store = self._catalog.store
+        store = self.catalog.store
         with self._lock:
             found = self._records.look(store.list(naming.record_prefix()))
-            noted = self._notes.look(self._catalog.notes.list())
+            noted = self._notes.look(self.catalog.notes.list())
         notes: dict[tuple[str, str], dict[str, document.Document]] = {}
         for name, note in noted.items():
             server, backup, kind = notes_.place(name)
@@ -95,9 +95,9 @@ class Browser:
 
     def of(self, server: str) -> list[Seen]:
         """The backups of a server, oldest first, as of this moment."""
-        line = self._catalog.survey(server).records
+        line = self.catalog.survey(server).records
         return [
-            Seen(record, self._catalog.notes.of(server, record.id))
+            Seen(record, self.catalog.notes.of(server, record.id))
             for record in line
         ]
 
@@ -107,8 +107,8 @@ class Browser:
         :raises exception.BackupNotFound: there is none of this id
         :raises exception.DataDamaged: its record is damaged
         """
-        record = self._catalog.get(backup)
-        return Seen(record, self._catalog.notes.of(record.server, record.id))
+        record = self.catalog.get(backup)
+        return Seen(record, self.catalog.notes.of(record.server, record.id))
 
 
 def _sorted(found: Iterable[records.Record]) -> list[records.Record]:

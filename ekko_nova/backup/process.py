@@ -21,8 +21,9 @@ import dataclasses
 import os
 import pathlib
 import socket
+import typing
 
-__all__ = ('Process', 'current', 'is_gone', 'is_here')
+__all__ = ('NOBODY', 'Process', 'current', 'is_gone', 'is_here')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Process:
     boot: str
     pid: int
     started: int
+
+
+#: Of a backup that waits for the process that will write it.
+NOBODY: typing.Final = Process('', '', 0, 0)
 
 
 def _started(pid: int) -> int | None:

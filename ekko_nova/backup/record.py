@@ -251,8 +251,12 @@ def begun(
     parent: str | None = None,
     disks: tuple[DiskRecord, ...] = (),
     skipped: tuple[Skipped, ...] = (),
+    maker: process.Process | None = None,
 ) -> Record:
-    """The record of a backup that this process begins now."""
+    """The record of a backup that begins now.
+
+    :param maker: who writes it; this process unless given
+    """
     now = timeutils.utcnow(with_timezone=True)
     return Record(
         id=request.backup,
@@ -261,7 +265,7 @@ def begun(
         parent=parent,
         created_at=now,
         updated_at=now,
-        process=process.current(),
+        process=maker or process.current(),
         disks=disks,
         skipped=skipped,
         requested=request.known,

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 import contextlib
 import dataclasses
 import pathlib
-import typing
 
 from oslo_config import cfg
 from oslo_utils import units
@@ -26,14 +25,10 @@ from oslo_utils import units
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup.codec import load as codecs
 from ekko_nova.backup import settings as settings_
-from ekko_nova.backup.store import load as stores
-from ekko_nova.backup.store import retry
-from ekko_nova import exception
+from ekko_nova.compute import stores
 from ekko_nova.virt import scratch
 
 __all__ = ('Engine', 'open_engine')
-
-_PROJECT: typing.Final = '{project}'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,27 +53,10 @@ def open_engine(
     :param project: whose store it is, if each project has its own
     :raises exception.InvalidOption: no store is named, or not a usable one
     """
-    url = conf.ekko.store
-    if not url:
-        raise exception.InvalidOption(
-            'store',
-            'left out',
-            'name one with --store, or set [ekko] store in a --config-file',
-        )
-    if _PROJECT in url:
-        if project is None:
-            raise exception.InvalidOption(
-                'store', url, 'say whose it is with --project'
-            )
-        url = url.replace(_PROJECT, project)
     settings = _settings(conf)
-    policy = retry.Policy(
-        attempts=conf.ekko.store_attempts,
-        longest_wait=conf.ekko.store_longest_wait,
-    )
-    with stores.open_store(url, dict(environment), policy=policy) as store:
+    with stores.open_catalog(conf, environment, project) as catalog:
         yield Engine(
-            catalog=catalogs.Catalog(store),
+            catalog=catalog,
             settings=settings,
             places=scratch.Places(
                 sockets=pathlib.Path(conf.ekko.socket_directory),

@@ -324,6 +324,19 @@ before its process is killed. What it leaves is then cleaned up by another.
     ),
 )
 
+_API: typing.Final = (
+    cfg.BoolOpt(
+        'enforce_quotas',
+        default=False,
+        help="""
+Whether nova-api refuses backups beyond what a project may have, by the limits
+``instance_backups`` and ``instance_backup_gigabytes`` in Keystone. Both must
+then be registered there, for the service that ``[oslo_limit] endpoint_id`` is
+an endpoint of.
+""",
+    ),
+)
+
 _OPTS: typing.Final = (
     *_STORE,
     *_CODECS,
@@ -331,6 +344,7 @@ _OPTS: typing.Final = (
     *_SAFETY,
     *_PLACES,
     *_COMPUTE,
+    *_API,
 )
 
 

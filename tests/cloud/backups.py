@@ -126,7 +126,7 @@ class Backups:
 
     def _store(self, *words: str) -> str:
         return _manage(
-            *('--config-file', str(_ETC / 'c1.conf')),
+            *('--config-file', str(_ETC / 'ekko.conf')),
             *(*words, '--project', self._project),
         )
 

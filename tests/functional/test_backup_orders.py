@@ -186,7 +186,12 @@ class ExportTest(OrdersCase):
         path = self.root / 'exported.qcow2'
         path.write_bytes(uploads.data)
         subprocess.run(
-            ['qemu-img', 'compare', path, self.restored(self.record, 'vda')],
+            [
+                'qemu-img',
+                'compare',
+                str(path),
+                self.restored(self.record, 'vda'),
+            ],
             check=True,
             capture_output=True,
         )
@@ -208,8 +213,10 @@ class NewInstanceTest(OrdersCase):
         directory = self.root / 'new'
         directory.mkdir()
         subprocess.run(
-            ['qemu-img', 'create', '-q', '-f', 'qcow2', directory / 'disk']
-            + [str(size)],
+            [
+                *('qemu-img', 'create', '-q', '-f', 'qcow2'),
+                *(str(directory / 'disk'), str(size)),
+            ],
             check=True,
         )
         order = orders.RestoreOrder(
@@ -229,7 +236,12 @@ class NewInstanceTest(OrdersCase):
         path = self.restore(2 * disk.size)
         # Equal as far as the smaller one goes, and zeros behind.
         subprocess.run(
-            ['qemu-img', 'compare', path, self.restored(self.record, 'vda')],
+            [
+                'qemu-img',
+                'compare',
+                str(path),
+                self.restored(self.record, 'vda'),
+            ],
             check=True,
             capture_output=True,
         )

@@ -113,6 +113,24 @@ class Store(closing.Closing):
             'store', location, f'{cls.__name__} cannot be opened by URL'
         )
 
+    @classmethod
+    def siblings(
+        cls,
+        location: store_location.Location,
+        environment: Mapping[str, str],
+        placeholder: str,
+    ) -> Iterator[str]:
+        """What the placeholder in a URL stands for in stores that exist.
+
+        :raises exception.InvalidOption: this driver cannot tell
+        """
+        del environment
+        raise exception.InvalidOption(
+            'store',
+            location,
+            f'nobody can tell what {placeholder} stands for there',
+        )
+
     @property
     @abc.abstractmethod
     def url(self) -> str:

@@ -155,6 +155,28 @@ class DirectoryStore(base.Store):
             )
         return cls(location.path)
 
+    @classmethod
+    def siblings(
+        cls,
+        location: store_location.Location,
+        environment: Mapping[str, str],
+        placeholder: str,
+    ) -> Iterator[str]:
+        before, _, after = location.path.partition(placeholder)
+        parent, _, start = before.rpartition('/')
+        end, _, rest = after.partition('/')
+        try:
+            found = sorted(os.listdir(parent or '/'))
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise exception.StoreDenied(str(location), str(e)) from e
+        for name in found:
+            middle = name.removeprefix(start).removesuffix(end)
+            path = pathlib.Path(f'{parent}/{start}{middle}{end}', rest)
+            if name == f'{start}{middle}{end}' and path.is_dir():
+                yield middle
+
     @property
     def url(self) -> str:
         return self._root.as_uri()

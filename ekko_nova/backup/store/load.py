@@ -21,7 +21,7 @@ from ekko_nova.backup.store import base
 from ekko_nova.backup.store import location as store_location
 from ekko_nova.backup.store import retry
 
-__all__ = ('NAMESPACE', 'open_store')
+__all__ = ('NAMESPACE', 'open_store', 'siblings')
 
 NAMESPACE: typing.Final = 'ekko_nova.backup.store'
 
@@ -48,3 +48,17 @@ def open_store(
     return retry.RetryingStore(
         driver.open(location, environment), policy, cancel
     )
+
+
+def siblings(
+    url: str, environment: Mapping[str, str], placeholder: str
+) -> list[str]:
+    """What the placeholder in a URL stands for in stores that exist.
+
+    :raises exception.InvalidOption: the driver cannot tell
+    """
+    location = store_location.parse(url)
+    driver = typing.cast(
+        type[base.Store], plugin.load(NAMESPACE, location.driver)
+    )
+    return list(driver.siblings(location, environment, placeholder))

@@ -173,6 +173,40 @@ class SwiftStore(base.Store):
             )
         return cls(account, container, prefix)
 
+    @classmethod
+    def siblings(
+        cls,
+        location: store_location.Location,
+        environment: Mapping[str, str],
+        placeholder: str,
+    ) -> Iterator[str]:
+        container = location.path.lstrip('/').partition('/')[0]
+        start, found, end = container.partition(placeholder)
+        if not found:
+            raise exception.InvalidOption(
+                'store', location, f'{placeholder} must be in a container'
+            )
+        with cls.open(location, environment) as store:
+            for name in store.containers(start):
+                if name.endswith(end) and len(name) > len(start + end):
+                    yield name.removeprefix(start).removesuffix(end)
+
+    def containers(self, prefix: str) -> Iterator[str]:
+        """The containers of the account whose names begin so."""
+        marker = ''
+        while True:
+            _, page = self._call(
+                '',
+                client.get_account,
+                marker=marker,
+                limit=self._page,
+                prefix=prefix,
+            )
+            if not page:
+                return
+            yield from (entry['name'] for entry in page)
+            marker = page[-1]['name']
+
     @property
     def url(self) -> str:
         path = f'{self._container}/{self._prefix}'.rstrip('/')

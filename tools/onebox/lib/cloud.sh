@@ -106,9 +106,10 @@ migrate() {
 
 # start_wsgi NAME APPLICATION PORT CONFIG [VARIABLE...]
 start_wsgi() {
-    local name=$1 application=$2 port=$3 config=$4
+    local name=$1 application=$2 port=$3 config
+    read -ra config <<<"$4"
     shift 4
-    start "$name" "$config" "$ONEBOX/lib/gunicorn.conf.py" -- env \
+    start "$name" "${config[@]}" "$ONEBOX/lib/gunicorn.conf.py" -- env \
         "GUNICORN_CMD_ARGS=-c $ONEBOX/lib/gunicorn.conf.py" \
         "ONEBOX_APPLICATION=$application" "ONEBOX_BIND=$ADDRESS:$port" \
         "$@" "$VENV/bin/gunicorn"
@@ -135,6 +136,10 @@ start_services() {
 
 start_nova() {
     local each options
+    local files=$ETC/nova/api-paste.ini
+    for each in nova controller ekko; do
+        files+=";$ETC/nova/$each.conf"
+    done
     read -ra options <<<"$(nova_options controller)"
     for each in conductor scheduler; do
         start "nova-$each" "$ETC/nova/nova.conf" \
@@ -142,8 +147,8 @@ start_nova() {
             "$VENV/bin/nova-$each" "${options[@]}"
     done
     start_wsgi nova-api nova.wsgi.osapi_compute:application 8774 \
-        "$ETC/nova/controller.conf" "OS_NOVA_CONFIG_DIR=$ETC/nova" \
-        'OS_NOVA_CONFIG_FILES=api-paste.ini;nova.conf;controller.conf'
+        "${files//;/ }" "OS_NOVA_CONFIG_DIR=$ETC/nova" \
+        "OS_NOVA_CONFIG_FILES=$files"
 }
 
 start_swift() {

@@ -132,6 +132,7 @@ start_compute() {
     wait_for "sshd-$1" 20 listens "$(host_address "$1")" 22
     read -ra options <<<"$(nova_options "$1")"
     start "nova-compute-$1" "$ETC/nova/nova.conf" "$ETC/nova/$1.conf" \
+        "$ETC/nova/ekko.conf" \
         "$VENV/ekko-installed" -- \
         "$ONEBOX/host" --user nova "$1" "$VENV/bin/nova-compute" \
         "${options[@]}"

@@ -36,7 +36,8 @@ configure() {
     render neutron.conf "$ETC/neutron/neutron.conf"
     render nova.conf "$ETC/nova/nova.conf" "CONCURRENCY=$2"
     render nova-controller.conf "$ETC/nova/controller.conf"
-    cp "$VENV/etc/nova/api-paste.ini" "$ETC/nova/"
+    render ekko.conf "$ETC/nova/ekko.conf"
+    configure_api_paste "$1"
     render swift.conf "$ETC/swift/swift.conf"
     render swift-proxy.conf "$ETC/swift/proxy-server.conf"
     for server in "${SWIFT_SERVERS[@]}"; do
@@ -46,6 +47,15 @@ configure() {
     for host in "${HOSTS[@]}"; do
         configure_host "$host" "$1"
     done
+}
+
+# As an operator does it who follows doc/source/install/nova.rst.
+configure_api_paste() {
+    local paste=$ETC/nova/api-paste.ini files=$CHECKOUT/devstack/files
+    cp "$VENV/etc/nova/api-paste.ini" "$paste"
+    [[ $1 == ekko_nova.* ]] || return 0
+    sed -i -e "/^\[composite:osapi_compute\]/ r $files/api-paste-urls.ini" \
+        -e "\$ r $files/api-paste-sections.ini" "$paste"
 }
 
 configure_host() {
@@ -64,5 +74,6 @@ configure_host() {
 
 # nova_options NAME: the options that name Nova's configuration files
 nova_options() {
-    echo "--config-file $ETC/nova/nova.conf --config-file $ETC/nova/$1.conf"
+    echo "--config-file $ETC/nova/nova.conf --config-file $ETC/nova/$1.conf" \
+        "--config-file $ETC/nova/ekko.conf"
 }

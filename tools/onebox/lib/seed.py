@@ -28,6 +28,7 @@ TENANTS = ('demo', 'other')
 ENDPOINTS = {
     'compute': ('nova', '8774/v2.1'),
     'image': ('glance', '9292'),
+    'instance-backup': ('ekko-nova', '8774/instance-backup/v1'),
     'network': ('neutron', '9696'),
     'object-store': ('swift', '8080/v1/AUTH_$(project_id)s'),
     'placement': ('placement', '8778'),
@@ -69,6 +70,8 @@ def seed_identity(
         user(name, name, 'member', 'reader')
         # Who may say on which host a server of the tenant is to be.
         user('admin', name, 'admin')
+    # Who may look at what a tenant has, and touch nothing.
+    user('auditor', TENANTS[0], 'reader')
     for kind, (name, rest) in ENDPOINTS.items():
         if any(identity.services(type=kind)):
             continue

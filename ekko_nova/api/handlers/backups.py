@@ -1,0 +1,423 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Take, list, show, change, delete, cancel and verify backups."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import datetime
+import typing
+from urllib import parse
+
+from ekko_nova.api import errors
+from ekko_nova.api import quotas
+from ekko_nova.api import request as requests
+from ekko_nova.api import states
+from ekko_nova.api import views
+from ekko_nova.backup import browse
+from ekko_nova.backup import process
+from ekko_nova.backup import record as records
+from ekko_nova.compute import names
+
+__all__ = (
+    'cancel',
+    'create',
+    'delete',
+    'force_delete',
+    'list_',
+    'noted',
+    'reset_status',
+    'show',
+    'update',
+    'verify',
+)
+
+_Answer: typing.TypeAlias = dict[str, typing.Any]
+
+_LABELS: typing.Final = ('name', 'description', 'metadata')
+
+
+def create(request: requests.Request) -> _Answer:
+    """Have a backup of a server taken."""
+    request.authorize(request.project)
+    body = request.body
+    cloud = request.services.cloud
+    instance = cloud.instance(request.context, body['server_id'])
+    project = instance.project_id
+    request.authorize(project)
+    browser = request.services.stores.of(project)
+    if request.services.conf.ekko.enforce_quotas:
+        quotas.check(project, lambda: _of_project(browser, project))
+    labels = {name: body[name] for name in _LABELS if name in body}
+    # Before the host is asked: whoever was told the id can look it up.
+    record = records.begun(
+        instance.uuid,
+        records.Request(
+            names.new_backup(),
+            known=True,
+            instance={
+                'project_id': project,
+                'display_name': instance.display_name,
+            },
+            labels=records.Labels(**labels),
+        ),
+        maker=process.NOBODY,
+    )
+    browser.catalog.announce(record)
+    kind = body.get('type', 'auto')
+    try:
+        cloud.hosts.create_backup(
+            request.context,
+            instance,
+            record.id,
+            full=kind == 'full',
+            incremental=kind == 'incremental',
+            quiesce=body.get('quiesce'),
+            labels=labels,
+        )
+    except BaseException:
+        browser.catalog.remove(record)
+        raise
+    return request.shown(browser.get(record.id))
+
+
+def _of_project(browser: browse.Browser, project: str) -> list[browse.Seen]:
+    return [seen for seen in browser.all() if seen.record.project == project]
+
+
+def list_(request: requests.Request) -> _Answer:
+    """List backups, a page at a time."""
+    project = None if _wants_all(request) else request.project
+    request.authorize(project)
+    query = request.query
+    found: list[dict[str, typing.Any]] = []
+    for browser in _browsers(request, project):
+        if 'server' in query:
+            seen = browser.of(query['server'])
+        else:
+            seen = browser.all()
+        found.extend(
+            views.summary(each, request.stale_after, request.base)
+            for each in seen
+            if each.record.project is not None
+            and project in (None, each.record.project)
+        )
+    found = _sorted(_filtered(found, query), query)
+    limit = min(
+        int(query.get('limit', request.services.conf.api.max_limit)),
+        request.services.conf.api.max_limit,
+    )
+    page, more = _page(found, query.get('marker'), limit)
+    return {
+        'backups': page,
+        'backups_links': _next(request, page) if more else [],
+    }
+
+
+def _wants_all(request: requests.Request) -> bool:
+    if request.query.get('all_projects') != 'true':
+        return False
+    if not request.may('instance_backup:all_projects'):
+        raise errors.ApiError(
+            403, 'Forbidden', 'only administrators see all projects'
+        )
+    return 'project_id' not in request.query
+
+
+def _browsers(
+    request: requests.Request, project: str | None
+) -> Iterator[browse.Browser]:
+    stores = request.services.stores
+    if project is not None:
+        yield stores.of(project)
+    else:
+        yield from stores.all()
+
+
+def _filtered(
+    found: list[dict[str, typing.Any]], query: typing.Mapping[str, str]
+) -> list[dict[str, typing.Any]]:
+    for name, key in (
+        ('server', 'server_id'),
+        ('status', 'status'),
+        ('name', 'name'),
+    ):
+        if name in query:
+            found = [each for each in found if each[key] == query[name]]
+    if 'since' in query:
+        since = _moment(query['since'])
+        found = [
+            each
+            for each in found
+            if datetime.datetime.fromisoformat(each['created_at']) >= since
+        ]
+    return found
+
+
+def _moment(text: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as e:
+        raise errors.ApiError(
+            400,
+            'InvalidRequest',
+            f'parameter since: write a time such as 2026-11-20T18:00:00Z, '
+            f'not {text!r}',
+        ) from e
+    # What has no zone is taken for UTC.
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC)
+
+
+def _sorted(
+    found: list[dict[str, typing.Any]], query: typing.Mapping[str, str]
+) -> list[dict[str, typing.Any]]:
+    # Sorting is stable, so the least of the keys goes first.
+    found.sort(key=lambda each: each['id'])
+    for part in reversed(query.get('sort', 'created_at:desc').split(',')):
+        key, _, direction = part.partition(':')
+        found.sort(
+            key=lambda each: (
+                (each[key] is not None, each[key] or 0)
+                if key in ('size', 'stored_bytes')
+                else (each[key] is not None, each[key] or '')
+            ),
+            reverse=direction == 'desc',
+        )
+    return found
+
+
+def _page(
+    found: Sequence[dict[str, typing.Any]], marker: str | None, limit: int
+) -> tuple[list[dict[str, typing.Any]], bool]:
+    first = 0
+    if marker is not None:
+        ids = [each['id'] for each in found]
+        if marker not in ids:
+            raise errors.ApiError(
+                400, 'MarkerNotFound', f'there is no backup {marker} here'
+            )
+        first = ids.index(marker) + 1
+    return list(found[first : first + limit]), len(found) > first + limit
+
+
+def _next(
+    request: requests.Request, page: Sequence[dict[str, typing.Any]]
+) -> list[dict[str, str]]:
+    query = {**request.query, 'marker': page[-1]['id']}
+    href = f'{request.base}/backups?{parse.urlencode(query)}'
+    return [{'rel': 'next', 'href': href}]
+
+
+def show(request: requests.Request, backup: str) -> _Answer:
+    """Show a backup."""
+    return request.shown(request.backup(backup))
+
+
+def update(request: requests.Request, backup: str) -> _Answer:
+    """Change what a backup is called."""
+    seen = request.backup(backup)
+    request.require(
+        seen,
+        'be changed',
+        states.Status.AVAILABLE,
+        states.Status.CREATING,
+        states.Status.DAMAGED,
+        states.Status.ERROR,
+    )
+    changes = {
+        name: request.body[name] for name in _LABELS if name in request.body
+    }
+    labels = dataclasses.replace(views.labels(seen), **changes)
+    catalog = request.browser.catalog
+    record = seen.record
+    catalog.notes.put(
+        record.server, record.id, 'labels', dataclasses.asdict(labels)
+    )
+    if catalog.find(record.server, record.id) is None:
+        # It was deleted meanwhile: nothing is to be left of it.
+        catalog.notes.remove(record.server, record.id)
+    return request.again(seen)
+
+
+def delete(request: requests.Request, backup: str) -> _Answer:
+    """Have a backup deleted."""
+    return _delete(request, request.backup(backup), force=False)
+
+
+def force_delete(request: requests.Request, backup: str) -> _Answer:
+    """Have a backup deleted whose compute host is lost."""
+    return _delete(request, request.backup(backup), force=True)
+
+
+def _delete(
+    request: requests.Request, seen: browse.Seen, *, force: bool
+) -> _Answer:
+    allowed = [
+        states.Status.AVAILABLE,
+        states.Status.DAMAGED,
+        states.Status.ERROR,
+    ]
+    note = seen.notes.get('delete')
+    if force:
+        allowed = list(states.Status)
+    elif not states.goes_on(note, request.stale_after):
+        # One that was interrupted may be taken up.
+        allowed.append(states.Status.DELETING)
+    request.require(seen, 'be deleted', *allowed)
+    _check_not_built_on(request, seen)
+    record = seen.record
+    with noted(request, seen, 'delete', note):
+        request.services.cloud.ask_any_host(
+            request.context,
+            record,
+            'delete_backup',
+            project=record.project,
+            server=record.server,
+            backup=record.id,
+            force=force,
+        )
+    return {}
+
+
+def _check_not_built_on(request: requests.Request, seen: browse.Seen) -> None:
+    for other in request.browser.of(seen.record.server):
+        if (
+            other.record.parent == seen.record.id
+            and request.status(other) is states.Status.CREATING
+        ):
+            raise errors.ApiError(
+                409,
+                'InProgress',
+                f'backup {other.record.id} is being taken on top of this '
+                'one; wait until it has ended, or cancel it',
+            )
+
+
+@contextlib.contextmanager
+def noted(
+    request: requests.Request,
+    seen: browse.Seen,
+    kind: str,
+    before: typing.Any,
+    **facts: typing.Any,
+) -> Iterator[None]:
+    """Note that something waits for a host; not, if it is refused."""
+    notes = request.browser.catalog.notes
+    record = seen.record
+    notes.put(record.server, record.id, kind, request.queued(**facts))
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            notes.forget(record.server, record.id, kind)
+        else:
+            notes.put(record.server, record.id, kind, before)
+        raise
+
+
+def cancel(request: requests.Request, backup: str) -> _Answer:
+    """Have a backup end that is being taken."""
+    seen = request.backup(backup)
+    request.require(seen, 'be cancelled', states.Status.CREATING)
+    cloud = request.services.cloud
+    instance = cloud.instance(request.context, seen.record.server)
+    cloud.hosts.cancel_backup(request.context, instance, backup)
+    return {}
+
+
+def verify(request: requests.Request, backup: str) -> _Answer:
+    """Have a backup verified."""
+    seen = request.backup(backup)
+    request.require(
+        seen, 'be verified', states.Status.AVAILABLE, states.Status.DAMAGED
+    )
+    deep = request.body.get('deep', False)
+    before = seen.notes.get('verify')
+    # What was found before counts until it has been looked for again.
+    facts = {'deep': deep, 'findings': (before or {}).get('findings', [])}
+    record = seen.record
+    with noted(request, seen, 'verify', before, **facts):
+        request.services.cloud.ask_any_host(
+            request.context,
+            record,
+            'verify_backup',
+            project=record.project,
+            backup=record.id,
+            deep=deep,
+        )
+    return request.again(seen)
+
+
+def reset_status(request: requests.Request, backup: str) -> _Answer:
+    """Change what status a backup is shown with, where that is wrong."""
+    seen = request.backup(backup)
+    action: Callable[[], None]
+    if request.body['status'] == 'available':
+        request.require(
+            seen,
+            'be reset to available',
+            states.Status.AVAILABLE,
+            states.Status.DAMAGED,
+            states.Status.DELETING,
+        )
+        action = _forgetting(request, seen)
+    else:
+        request.require(
+            seen,
+            'be reset to error',
+            states.Status.CREATING,
+            states.Status.ERROR,
+        )
+        action = _giving_up(request, seen)
+    action()
+    return request.again(seen)
+
+
+def _forgetting(
+    request: requests.Request, seen: browse.Seen
+) -> Callable[[], None]:
+    record = seen.record
+    if record.status is not records.Status.AVAILABLE:
+        raise errors.ApiError(
+            409,
+            'IllegalState',
+            f'backup {record.id} is {record.status}: parts of it may be '
+            'gone; delete it',
+        )
+    notes = request.browser.catalog.notes
+
+    def forget() -> None:
+        for kind in ('verify', 'delete'):
+            notes.forget(record.server, record.id, kind)
+
+    return forget
+
+
+def _giving_up(
+    request: requests.Request, seen: browse.Seen
+) -> Callable[[], None]:
+    record = seen.record
+
+    def give_up() -> None:
+        if record.status is records.Status.CREATING:
+            request.services.cloud.ask_any_host(
+                request.context,
+                record,
+                'give_up_backup',
+                project=record.project,
+                backup=record.id,
+            )
+
+    return give_up

@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The backups of each project, kept open from request to request."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import typing
+
+from ekko_nova.backup import browse
+from ekko_nova.compute import stores
+from ekko_nova.conf import ekko_swift
+
+__all__ = ('Stores',)
+
+#: Stores that are kept open at most.
+_OPEN: typing.Final = 64
+
+
+class Stores:
+    """Where requests find backups.
+
+    :param conf: Nova's, with our sections
+    """
+
+    def __init__(self, conf: typing.Any) -> None:
+        self._conf = conf
+        self._environment = ekko_swift.environment(conf)
+        self.shared = stores.is_shared(conf)
+        self._browser = functools.lru_cache(_OPEN)(self._open)
+
+    def of(self, project: str) -> browse.Browser:
+        """The backups of a project; of others, too, if the store is shared.
+
+        :raises exception.InvalidOption: no store is configured, or not a
+            usable one
+        """
+        return self._browser(None if self.shared else project)
+
+    def all(self) -> Iterator[browse.Browser]:
+        """The backups of all projects, one store after the other."""
+        if self.shared:
+            yield self._browser(None)
+            return
+        for project in stores.projects(self._conf, self._environment):
+            yield self._browser(project)
+
+    def _open(self, project: str | None) -> browse.Browser:
+        # Never closed: some request may be at it. What holds connections
+        # gives them back when it is collected as garbage.
+        stack = contextlib.ExitStack()
+        return browse.Browser(
+            stack.enter_context(
+                stores.open_catalog(self._conf, self._environment, project)
+            )
+        )
