@@ -65,7 +65,7 @@ OWNERS: dict[str, set[str]] = {
     'libvirt_qemu': {'virt'},
     'nbd': {'virt/nbd', 'virt/nbd_target'},
     'nova': {'api', 'compute'},
-    'openstack': {'client'},
+    'openstack': {'client', 'osc'},
     'osc_lib': {'osc'},
     'oslo_concurrency': {'compute'},
     'oslo_config': {'cmd', 'compute', 'conf'},

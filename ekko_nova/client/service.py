@@ -1,0 +1,32 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The service as openstacksdk is told of it."""
+
+import typing
+
+from openstack import service_description
+
+from ekko_nova.client import proxy
+
+__all__ = ('ATTRIBUTE', 'TYPE', 'description')
+
+TYPE: typing.Final = 'instance-backup'
+
+ATTRIBUTE: typing.Final = 'instance_backup'
+
+
+def description() -> typing.Any:
+    """For ``Connection.add_service``."""
+    return service_description.ServiceDescription(
+        service_type=TYPE, supported_versions={'1': proxy.Proxy}
+    )
