@@ -19,7 +19,6 @@ import typing
 
 from oslo_utils import timeutils
 
-from ekko_nova.api import cloud as clouds
 from ekko_nova.api import errors
 from ekko_nova.api import states
 from ekko_nova.api import stores as stores_
@@ -35,12 +34,13 @@ class Services:
     """What requests are served with.
 
     :ivar conf: Nova's configuration, with our sections
+    :ivar cloud: a :class:`.cloud.Cloud`
     :ivar enforcer: of policies
     """
 
     conf: typing.Any
     stores: stores_.Stores
-    cloud: clouds.Cloud
+    cloud: typing.Any
     enforcer: typing.Any
 
 

@@ -37,6 +37,7 @@ def attach(connection: openstack.connection.Connection) -> typing.Any:
 
     :returns: a :class:`.proxy.Proxy`
     """
-    if not hasattr(connection, service.ATTRIBUTE):
-        connection.add_service(service.description())
+    # Also if another connection has it: openstacksdk keeps the service at the
+    # class, but whether it may be used at each connection.
+    connection.add_service(service.description())
     return getattr(connection, service.ATTRIBUTE)

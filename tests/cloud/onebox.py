@@ -47,7 +47,9 @@ __all__ = (
     'connect',
     'crash_host',
     'created',
+    'delete',
     'hypervisor',
+    'local',
     'restart',
     'run',
     'start_host',
@@ -154,6 +156,16 @@ def _tool(name: str, *argv: str) -> str:
         said = done.stdout + done.stderr
         raise RuntimeError(f'{name} {" ".join(argv)}: {said}')
     return done.stdout
+
+
+def local(*argv: str) -> None:
+    """Run a command on this machine.
+
+    :raises subprocess.CalledProcessError: it fails
+    """
+    subprocess.run(
+        argv, check=True, stdin=subprocess.DEVNULL, capture_output=True
+    )
 
 
 def hypervisor(host: str) -> typing.Any:
@@ -412,13 +424,14 @@ def created(
             **arguments,
         )
         server = Server(owner, admin, made.id)
-        stack.callback(_delete, server)
+        stack.callback(delete, server)
         server.wait()
         server.wait_for_boot()
         yield server
 
 
-def _delete(server: Server) -> None:
+def delete(server: Server) -> None:
+    """Delete a server, whatever it is at, and wait until it is gone."""
     with contextlib.suppress(openstack.exceptions.NotFoundException):
         server.admin.compute.delete_server(server.id, force=True)
         server.wait_until_gone()

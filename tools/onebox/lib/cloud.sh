@@ -184,7 +184,7 @@ wait_for_services() {
 
 # seed WHAT ARGUMENT...: see lib/seed.py
 seed() {
-    [ ! -e "$STATE/seeded-$1" ] || return 0
+    [ "$STATE/seeded-$1" -ot "$ONEBOX/lib/seed.py" ] || return 0
     logged "seed-$1" "$VENV/bin/python" "$ONEBOX/lib/seed.py" "$@"
     touch "$STATE/seeded-$1"
 }

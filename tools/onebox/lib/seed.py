@@ -38,6 +38,7 @@ FLAVORS = {
     'ekko.1': {'ram': 128, 'disk': 1},
     'ekko.2': {'ram': 160, 'disk': 2},
     'ekko.disks': {'ram': 128, 'disk': 1, 'ephemeral': 1, 'swap': 64},
+    'ekko.more': {'ram': 160, 'disk': 2, 'ephemeral': 1, 'swap': 64},
 }
 IMAGE = 'ekko-guest'
 
