@@ -23,9 +23,12 @@ counts if either the line or the listing names it.
 """
 
 from collections.abc import Iterator
+import contextlib
 import dataclasses
+import datetime
 
 from oslo_log import log as logging
+from oslo_utils import timeutils
 
 from ekko_nova.backup import document
 from ekko_nova.backup import naming
@@ -45,10 +48,12 @@ class Survey:
 
     :ivar records: the readable ones, oldest first
     :ivar damaged: an error for each of the others
+    :ivar gone: backups that a line or a listing still names
     """
 
     records: tuple[records.Record, ...]
     damaged: tuple[exception.DataDamaged, ...]
+    gone: frozenset[str] = frozenset()
 
 
 class Catalog:
@@ -71,13 +76,67 @@ class Catalog:
         self.put(record)
         self.store.put(naming.index_name(record.id), entry)
 
+    def fence(self, record: records.Record) -> None:
+        """Keep whoever makes a backup from ever completing it."""
+        now = timeutils.utcnow(with_timezone=True).isoformat()
+        self.store.put(
+            naming.fence_name(record.server, record.id),
+            document.seal({'format': 1, 'at': now}),
+        )
+
+    def is_fenced(self, record: records.Record) -> bool:
+        """Whether a backup was discarded while somebody made it."""
+        try:
+            self.store.stat(naming.fence_name(record.server, record.id))
+        except exception.ObjectMissing:
+            return False
+        return True
+
+    def unfence(self, record: records.Record) -> None:
+        """Whoever made it has noticed."""
+        self.store.delete(naming.fence_name(record.server, record.id))
+
+    def remove_fences(self, server: str, age: float) -> None:
+        """Remove fences that nobody will run into any more.
+
+        :param age: seconds
+        """
+        for found in self.store.list(naming.fence_prefix(server)):
+            with contextlib.suppress(exception.ObjectMissing):
+                fence = document.unseal(found.name, self.store.get(found.name))
+                since = datetime.datetime.fromisoformat(fence['at'])
+                passed = timeutils.utcnow(with_timezone=True) - since
+                if passed.total_seconds() >= age:
+                    self.store.delete(found.name)
+
+    def tidy_line(self, record: records.Record, gone: frozenset[str]) -> None:
+        """Have the line name a backup that is being made, and no gone ones.
+
+        For its maker, who is alone: a deletion writes no line, because it
+        might undo what the maker of a backup has just written.
+        """
+        named = self._line(record.server)
+        wanted = (named - gone) | {record.id}
+        if wanted != named:
+            self._put_line(record.server, wanted)
+
     def remove(self, record: records.Record) -> None:
-        """Forget a backup; its place in the line goes last."""
+        """Forget a backup; the line, too, when it was the last one of it."""
         self.notes.remove(record.server, record.id)
         self.store.delete(naming.index_name(record.id))
         self.store.delete(naming.record_name(record.server, record.id))
         named = self._line(record.server)
-        self._put_line(record.server, named - {record.id})
+        if named and not any(
+            self._is_there(record.server, backup) for backup in named
+        ):
+            self.store.delete(naming.line_name(record.server))
+
+    def _is_there(self, server: str, backup: str) -> bool:
+        try:
+            self.store.stat(naming.record_name(server, backup))
+        except exception.ObjectMissing:
+            return False
+        return True
 
     def get(self, backup: str) -> records.Record:
         """The record of a backup.
@@ -122,15 +181,16 @@ class Catalog:
         """
         readable = []
         damaged = []
+        gone = set()
         for name in self._names(server):
             try:
                 readable.append(self._read(name))
             except exception.ObjectMissing:
-                continue
+                gone.add(name.rpartition('/')[2].removesuffix('.json'))
             except exception.DataDamaged as e:
                 damaged.append(e)
         readable.sort(key=lambda record: (record.created_at, record.id))
-        return Survey(tuple(readable), tuple(damaged))
+        return Survey(tuple(readable), tuple(damaged), frozenset(gone))
 
     def read(self, name: str) -> records.Record | None:
         """The record of this name; what is damaged is logged, and none."""
@@ -185,11 +245,8 @@ class Catalog:
 
     def _put_line(self, server: str, backups: frozenset[str]) -> None:
         name = naming.line_name(server)
-        if backups:
-            value = {'format': 1, 'backups': sorted(backups)}
-            self.store.put(name, document.seal(value))
-        else:
-            self.store.delete(name)
+        value = {'format': 1, 'backups': sorted(backups)}
+        self.store.put(name, document.seal(value))
 
     def _read(self, name: str) -> records.Record:
         value = document.unseal(name, self.store.get(name))

@@ -82,16 +82,22 @@ def relatives(
     common are left out.
     """
     above = {each.id: _surviving_parent(line, each) for each in line}
-    return tuple(
+    sharers = tuple(
         each
         for each in line
         if each.status is records.Status.AVAILABLE
         and each.id != record.id
-        and (
-            each.id == above[record.id]
-            or above[each.id] in (record.id, above[record.id])
-        )
         and shares_owner(each, record)
+    )
+    if not set(above.values()) <= {None, *above}:
+        # Somebody wrote a parent that was gone by then. Who is whose
+        # neighbour is not known, so all that may share are asked.
+        return sharers
+    return tuple(
+        each
+        for each in sharers
+        if each.id == above[record.id]
+        or above[each.id] in (record.id, above[record.id])
     )
 
 

@@ -18,6 +18,7 @@
     lines/<server>.json                 which backups a server has
     index/<backup>                      which server a backup is of
     notes/<server>/<backup>/<kind>.json what may be lost without harm
+    fences/<server>/<backup>.json       it was discarded: not to be completed
     sets/<set>/<backup>/<number>        an object of pieces, 8 hex digits
     sets/<set>/<backup>/manifest-<n>    a part of the manifest, 4 hex digits
 """
@@ -29,6 +30,8 @@ from ekko_nova import exception
 __all__ = (
     'backup_prefix',
     'check',
+    'fence_name',
+    'fence_prefix',
     'index_name',
     'line_name',
     'manifest_part_name',
@@ -75,6 +78,16 @@ def line_name(server: str) -> str:
 def index_name(backup: str) -> str:
     """The object that tells of which server a backup is."""
     return f'index/{backup}'
+
+
+def fence_prefix(server: str) -> str:
+    """Where the fences are around backups of one server."""
+    return f'fences/{server}/'
+
+
+def fence_name(server: str, backup: str) -> str:
+    """What keeps a backup from being completed that was discarded."""
+    return f'{fence_prefix(server)}{backup}.json'
 
 
 def note_prefix(server: str | None = None, backup: str | None = None) -> str:

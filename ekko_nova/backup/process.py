@@ -34,12 +34,18 @@ class Process:
     :ivar boot: Linux's random boot id
     :ivar pid: process id
     :ivar started: clock ticks from boot to the start of the process
+    :ivar namespace: of process ids, as the kernel numbers it; the same number
+        is another process in another one
+    :ivar machine: the id in ``/etc/machine-id``; a host name alone may be
+        that of several machines or containers
     """
 
     host: str
     boot: str
     pid: int
     started: int
+    namespace: int | None = None
+    machine: str | None = None
 
 
 #: Of a backup that waits for the process that will write it.
@@ -61,24 +67,52 @@ def _boot() -> str:
     return pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
 
 
+def _namespace() -> int:
+    return os.stat('/proc/self/ns/pid').st_ino
+
+
+def _machine() -> str | None:
+    try:
+        return pathlib.Path('/etc/machine-id').read_text().strip() or None
+    except OSError:
+        return None
+
+
 def current() -> Process:
     """This process."""
     pid = os.getpid()
-    return Process(socket.gethostname(), _boot(), pid, _started(pid) or 0)
+    return Process(
+        socket.gethostname(),
+        _boot(),
+        pid,
+        _started(pid) or 0,
+        _namespace(),
+        _machine(),
+    )
 
 
 def is_here(process: Process) -> bool:
     """Whether the process certainly runs: on this host, at this moment."""
-    return process.host == socket.gethostname() and not is_gone(process)
+    return (
+        process.host == socket.gethostname()
+        and process.boot == _boot()
+        and process.namespace == _namespace()
+        and _started(process.pid) == process.started
+    )
 
 
 def is_gone(process: Process) -> bool:
     """Whether the process certainly does not run any more.
 
-    False if it runs, and false if it is on another host: nobody can tell.
+    False if it runs, and false if nobody can tell: on another machine, or in
+    another container.
     """
     if process.host != socket.gethostname():
         return False
     if process.boot != _boot():
-        return True
-    return _started(process.pid) != process.started
+        # This machine was started anew, unless it is another one of the name.
+        return process.machine is not None and process.machine == _machine()
+    return (
+        process.namespace == _namespace()
+        and _started(process.pid) != process.started
+    )

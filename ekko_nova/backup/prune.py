@@ -48,6 +48,9 @@ __all__ = (
 
 LOG = logging.getLogger(__name__)
 
+#: How long a fence stands, in times that a silent process is given.
+_FENCED: typing.Final = 100
+
 #: Signs of life that a forced deletion waits for.
 _MISSED: typing.Final = 3
 
@@ -140,6 +143,7 @@ def collect(
         if _collect(catalog, settings, survey, record):
             LOG.info('collected leftovers: backup=%s', record.id)
             collected.append(record)
+    catalog.remove_fences(server, _FENCED * settings.stale_after)
     return tuple(collected)
 
 
@@ -202,13 +206,20 @@ def discard(
     catalog: catalogs.Catalog,
     record: records.Record,
     reason: str | None = None,
+    *,
+    own: bool = False,
 ) -> None:
     """Remove a backup that never became available, with all it stored.
 
     If it was requested, a record of the failure stays.
 
     :param reason: why there is no backup; the record's own by default
+    :param own: its maker discards it. Anybody else cannot know whether the
+        maker is not about to write, and so fences the backup first.
     """
+    may_write = not own and record.status is records.Status.CREATING
+    if may_write and not process.is_gone(record.process):
+        catalog.fence(record)
     # If its last write did arrive after all, it is available: it must not
     # be while its objects go.
     deleting = dataclasses.replace(
@@ -226,6 +237,8 @@ def discard(
         catalog.put(failed)
     else:
         catalog.remove(record)
+    if own:
+        catalog.unfence(record)
 
 
 def _finish(
@@ -345,7 +358,7 @@ def settle(
         return found
     if found.process != process.current() and process.is_here(found.process):
         raise exception.InProgress(server, request.backup, 'backup')
-    discard(catalog, dataclasses.replace(found, requested=True), why)
+    discard(catalog, dataclasses.replace(found, requested=True), why, own=True)
     return catalog.get(request.backup)
 
 

@@ -46,6 +46,7 @@ from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import temporary
+from ekko_nova.backup import verify
 from ekko_nova.backup import writer
 from ekko_nova import block
 from ekko_nova import exception
@@ -196,7 +197,15 @@ class Transaction:
             quiesced=quiesced,
             note='; '.join(self._notes) or None,
         )
+        self._catalog.tidy_line(record, frozenset())
         self._catalog.put(record)
+        # Whoever took us for dead wrote a fence before anything else: if it
+        # is not there now, they find the record available and not ours to
+        # complete any more.
+        if self._catalog.is_fenced(record):
+            raise exception.InProgress(
+                self.record.server, self.record.id, 'deletion of backup'
+            )
         self._committed = True
         self.record = record
         return record
@@ -222,6 +231,7 @@ class Transaction:
                     self._catalog.store, self._settings, self._parent, before
                 )
             )
+            self._check_sound(parent, planned)
         except exception.DataDamaged as e:
             LOG.error(
                 'the parent is damaged, taking a full: '
@@ -236,6 +246,30 @@ class Transaction:
         if planned.type is records.Type.INCREMENTAL:
             planned = self._audited(planned, source, parent)
         return planned, parent
+
+    def _check_sound(
+        self, parent: opened.OpenedDisk, planned: records.DiskRecord
+    ) -> None:
+        """See that nothing is known to be wrong with a parent.
+
+        Where all of a disk is read anyway, so is the listing of what the
+        parent needs. Else only what a verification found is known: to look
+        for more would cost in proportion to the disk.
+
+        :raises exception.ObjectDamaged: something is
+        :raises exception.ObjectMissing: something is
+        """
+        catalog = self._catalog
+        backup = parent.manifest.header.backup
+        note = catalog.notes.get(self.record.server, backup, 'verify') or {}
+        for finding in note.get('findings', ()):
+            if finding['disk'] == parent.record.name:
+                raise exception.ObjectDamaged(
+                    finding['object'], finding['invariant']
+                )
+        if planned.type is records.Type.FULL:
+            for found in verify.missing(catalog.store, parent):
+                raise exception.ObjectMissing(catalog.store.url, found.object)
 
     def _audited(
         self,
@@ -324,13 +358,15 @@ class Transaction:
         )
 
     def _check_alone(self) -> None:
-        for other in self._catalog.survey(self.record.server).records:
+        survey = self._catalog.survey(self.record.server)
+        for other in survey.records:
             if (
                 other.id != self.record.id
                 and other.status is records.Status.CREATING
                 and not chain.is_abandoned(other, self._settings.stale_after)
             ):
                 raise exception.InProgress(other.server, other.id, 'backup')
+        self._catalog.tidy_line(self.record, survey.gone)
 
     def _check_parent(self) -> None:
         """A deletion of the parent may have begun just before ours did."""
@@ -360,7 +396,7 @@ class Transaction:
         if isinstance(error, Exception | KeyboardInterrupt):
             reason = str(error) or reason
         try:
-            prune.discard(self._catalog, self.record, reason)
+            prune.discard(self._catalog, self.record, reason, own=True)
         except exception.EkkoError as e:
             if self._may_be_known():
                 LOG.warning(

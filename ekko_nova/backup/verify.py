@@ -35,7 +35,7 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
-__all__ = ('Finding', 'verify')
+__all__ = ('Finding', 'missing', 'verify')
 
 _BUNDLE: typing.Final = 1 << 31
 
@@ -76,7 +76,7 @@ def verify(
     for disk in record.disks:
         try:
             with opened.open_disk(store, settings, record, disk) as it:
-                yield from _missing(store, it)
+                yield from missing(store, it)
                 if deep:
                     yield from _damaged(it, settings, report)
         except (exception.ObjectDamaged, exception.ObjectMissing) as e:
@@ -89,10 +89,10 @@ def _invariant(error: exception.DataDamaged) -> str:
     return 'every object that a manifest names must exist'
 
 
-def _missing(
+def missing(
     store: store_base.Store, disk: opened.OpenedDisk
 ) -> Iterator[Finding]:
-    """Compare the objects that are needed with a listing."""
+    """Compare the objects that a disk needs with a listing."""
     header = disk.manifest.header
     for index, needed in sorted(_needed(disk.manifest).items()):
         owner = header.owners[index]

@@ -100,9 +100,16 @@ class DiskWriter:
         self._parent = parent
         self._geometry = geometry_.Geometry(header.size, header.segment_size)
         self._trusted_until = 0
-        if parent and trusted:
+        #: Where the parent's disk ended within a block: its piece has that
+        #: block short, so that no piece of this disk can be laid over it.
+        self._short: int | None = None
+        if parent is not None:
             size = parent.header.size
-            self._trusted_until = size - size % self._geometry.block_size
+            end = size - size % self._geometry.block_size
+            if trusted:
+                self._trusted_until = end
+            if header.size > size > end:
+                self._short = end // header.segment_size
         self._owner = header.owners[-1]
         self._cipher = keyring.cipher(self._owner, settings.encryption)
         self._placement = pieces.Placement(
@@ -182,6 +189,9 @@ class DiskWriter:
         parent = builder.parent_segment(segment)
         full = self._geometry.full_mask(segment)
         blocks = change.dirty
+        if segment == self._short:
+            parent = base.Segment(full, ())
+            blocks = full
         if layers.needs_whole(parent, change.dirty, full):
             blocks = full
         return examine.Task(

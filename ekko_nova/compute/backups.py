@@ -134,6 +134,7 @@ class Backups:
             instance.uuid,
             backup,
             reason,
+            facts.of_instance(instance),
         )
         child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
         unsettled = reason

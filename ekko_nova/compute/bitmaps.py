@@ -13,7 +13,9 @@
 
 """Broken bitmaps in the files of an instance that is shut off."""
 
-import pathlib
+from collections.abc import Iterable
+from collections.abc import Mapping
+import typing
 
 from oslo_log import log as logging
 
@@ -25,23 +27,25 @@ __all__ = ('drop_broken',)
 
 LOG = logging.getLogger(__name__)
 
-_DISKS = ('disk', 'disk.local', 'disk.eph*')
 
-
-def drop_broken(directory: pathlib.Path) -> None:
+def drop_broken(disks: Iterable[Mapping[str, typing.Any]]) -> None:
     """Remove bitmaps of ours that missed writes.
 
     QEMU does not resize an image that has one (QEMU 7.2), so they must be
     gone before Nova does. The next backup would remove them anyway.
 
-    :param directory: of an instance's qcow2 files
+    :param disks: the path and type of each, as Nova knows them. What is not
+        a qcow2 is not looked into: a guest may have written a header that
+        makes a raw disk look like one.
     """
-    for pattern in _DISKS:
-        for path in directory.glob(pattern):
-            try:
-                _drop_broken(str(path))
-            except exception.EkkoError as e:
-                LOG.warning('broken bitmaps stay: disk=%s %s', path, e)
+    for disk in disks:
+        if disk.get('type') != 'qcow2':
+            continue
+        path = disk['path']
+        try:
+            _drop_broken(path)
+        except exception.EkkoError as e:
+            LOG.warning('broken bitmaps stay: disk=%s %s', path, e)
 
 
 def _drop_broken(path: str) -> None:

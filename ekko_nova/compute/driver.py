@@ -82,13 +82,14 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
         context: typing.Any,
         migration: typing.Any,
         instance: typing.Any,
+        disk_info: typing.Any,
         *args: typing.Any,
         **kwargs: typing.Any,
     ) -> typing.Any:
         if self._ekko.extension is not None:
-            self._ekko.extension.before_growth(instance)
+            self._ekko.extension.before_growth(instance, disk_info)
         return super().finish_migration(
-            context, migration, instance, *args, **kwargs
+            context, migration, instance, disk_info, *args, **kwargs
         )
 
     @_like('update_provider_tree')

@@ -18,6 +18,7 @@ does without us: if a part cannot be had the service runs as it always did,
 and says loudly why there are no backups.
 """
 
+import json
 import pathlib
 import typing
 
@@ -25,6 +26,7 @@ import nova.conf
 from oslo_log import log as logging
 
 from ekko_nova.compute import backups
+from ekko_nova.compute import bitmaps
 from ekko_nova.compute import child
 from ekko_nova.compute import directories
 from ekko_nova.compute import endpoint
@@ -93,10 +95,13 @@ class Extension:
         except Exception as e:
             LOG.debug('no checkpoints removed: %s', e, instance=instance)
 
-    def before_growth(self, instance: typing.Any) -> None:
-        """Nova is about to make the disks of an instance larger."""
+    def before_growth(self, instance: typing.Any, disk_info: str) -> None:
+        """Nova is about to make the disks of an instance larger.
+
+        :param disk_info: what it knows of them, in JSON
+        """
         try:
-            self.restores.drop_broken_bitmaps(instance)
+            bitmaps.drop_broken(json.loads(disk_info or '[]'))
         except Exception:
             LOG.exception('looking for broken bitmaps', instance=instance)
 

@@ -12,6 +12,8 @@
 
 """Orders that concern an instance of this host: back up, restore, settle."""
 
+from collections.abc import Mapping
+import json
 import logging
 import pathlib
 import stat
@@ -125,20 +127,20 @@ def restore_instance(
     record = restore.require(engine.catalog, order.backup)
     restore.check_project(record, order.site.project)
     if order.new:
-        disks = _disks_of_new(order, record)
+        formats = _formats_of_new(order, record)
     else:
-        disks = _disks_in_place(order, record)
+        _require_own(order, record)
+        formats = _formats(order)
     files = {}
-    for disk in disks:
+    for disk in _disks(order, record, formats):
         path = _path(order, disk)
         files[str(path)] = str(path) + orders.RESTORED
-        _restore_disk(order, engine, disk, conversation)
+        format_ = formats[disk.identity]
+        _restore_disk(order, engine, disk, format_, conversation)
     return {'files': files}
 
 
-def _disks_in_place(
-    order: orders.RestoreOrder, record: records.Record
-) -> list[records.DiskRecord]:
+def _require_own(order: orders.RestoreOrder, record: records.Record) -> None:
     if record.server != order.instance:
         raise exception.IllegalState(
             order.backup,
@@ -146,16 +148,20 @@ def _disks_in_place(
             'be restored in place',
             'its own',
         )
-    directory = pathlib.Path(order.directory)
-    with domains.Hypervisor(order.site.uri) as hypervisor:
-        domain = hypervisor.find(order.instance)
-        select = selection.of_instance(order.instance, directory)
-        there = select(domain.disks() if domain else ()).disks
-    wanted = {'root', *(identity for _, identity in there)}
+
+
+def _disks(
+    order: orders.RestoreOrder,
+    record: records.Record,
+    formats: Mapping[str, str],
+) -> list[records.DiskRecord]:
+    """Those of the backup that the instance has; of a new one, all."""
     disks = []
     for disk in record.disks:
-        if disk.identity in wanted:
+        if disk.identity in formats:
             disks.append(disk)
+        elif order.new:
+            raise _no_place(disk)
         else:
             LOG.warning('the instance has no such disk: %s', disk.identity)
     if not disks:
@@ -165,23 +171,52 @@ def _disks_in_place(
     return disks
 
 
-def _disks_of_new(
+def _formats(order: orders.RestoreOrder) -> dict[str, str]:
+    """What each disk of an instance is, qcow2 or raw, as libvirt knows it.
+
+    Never as the file itself says: a guest may have written that.
+    """
+    select = selection.of_instance(
+        order.instance, pathlib.Path(order.directory)
+    )
+    with domains.Hypervisor(order.site.uri) as hypervisor:
+        domain = hypervisor.lookup(order.instance)
+        return {
+            identity: disk.format
+            for disk, identity in select(domain.disks()).disks
+        }
+
+
+def _formats_of_new(
     order: orders.RestoreOrder, record: records.Record
-) -> list[records.DiskRecord]:
-    """All of them; Nova must have made each, and large enough."""
+) -> dict[str, str]:
+    """What each disk is that Nova has made, and large enough for the backup's.
+
+    Nova's images of the kind "flat" may be either; it notes which.
+    """
+    noted = pathlib.Path(order.directory, 'disk.info')
+    known: dict[str, str] = {}
+    if noted.exists():
+        known = json.loads(noted.read_text())
+    formats = {}
     for disk in record.disks:
         path = _path(order, disk)
-        if (
-            not path.exists()
-            or image.info(str(path), order.format).size < disk.size
-        ):
-            raise exception.InvalidOption(
-                'flavor',
-                'of the new server',
-                f'disk {disk.identity} of the backup has {disk.size} bytes; '
-                'choose a flavor with disks as large as those of the backup',
-            )
-    return list(record.disks)
+        if not path.exists():
+            continue
+        format_ = known.get(str(path), order.format)
+        if image.info(str(path), format_).size < disk.size:
+            raise _no_place(disk)
+        formats[disk.identity] = format_
+    return formats
+
+
+def _no_place(disk: records.DiskRecord) -> exception.InvalidOption:
+    return exception.InvalidOption(
+        'flavor',
+        'of the new server',
+        f'disk {disk.identity} of the backup has {disk.size} bytes; choose a '
+        'flavor with disks as large as those of the backup',
+    )
 
 
 def _path(
@@ -194,6 +229,7 @@ def _restore_disk(
     order: orders.RestoreOrder,
     engine: engines.Engine,
     disk: records.DiskRecord,
+    format_: str,
     conversation: conversations.Conversation,
 ) -> None:
     there = _path(order, disk)
@@ -205,17 +241,17 @@ def _restore_disk(
         order.backup,
         output=path,
         name=disk.name,
-        format=order.format,
+        format=format_,
         report=conversation.report,
     )
     # nova-compute looks at it, too, while QEMU has it.
     path.chmod(_mode(there))
     size = order.root_size if disk.identity == 'root' else 0
     if order.new:
-        size = image.info(str(there), order.format).size
+        size = image.info(str(there), format_).size
     if size > disk.size:
-        image.grow(str(path), order.format, size)
-    if disk.bitmap is not None and order.format == 'qcow2' and not order.new:
+        image.grow(str(path), format_, size)
+    if disk.bitmap is not None and format_ == 'qcow2' and not order.new:
         # The file holds what the backup does: the next one is incremental
         # on it.
         image.add_bitmap(str(path), disk.bitmap, disk.granularity)
@@ -242,7 +278,7 @@ def settle(
         record = prune.settle(
             engine.catalog,
             order.instance,
-            records.Request(order.backup, True),
+            records.Request(order.backup, True, dict(order.facts)),
             order.reason,
         )
         if domain is not None and record.status is records.Status.ERROR:

@@ -88,7 +88,8 @@ class RestoreOrder:
     """Write the disks of a backup beside those that the instance has.
 
     :ivar directory: of the instance's files
-    :ivar format: of the files to make, raw or qcow2
+    :ivar format: raw or qcow2: of the disks of a new instance, unless Nova
+        has noted another
     :ivar root_size: bytes that the root disk has at least, whatever it had
     :ivar new: the instance is another one than that of the backup, and has
         only just been made
@@ -108,12 +109,14 @@ class SettleOrder:
     """Clean up after a backup whose worker is dead.
 
     :ivar reason: why there is no backup, if there is none
+    :ivar facts: of the instance, where nothing is recorded yet
     """
 
     site: Site
     instance: str
     backup: str
     reason: str
+    facts: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
 #: What a restored file is called until it takes the place of the disk.

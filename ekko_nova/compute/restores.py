@@ -38,7 +38,6 @@ from oslo_log import log as logging
 from oslo_utils import units
 
 from ekko_nova.compute import announce
-from ekko_nova.compute import bitmaps
 from ekko_nova.compute import child as children
 from ekko_nova.compute import children as registry
 from ekko_nova.compute import order as orders
@@ -174,6 +173,8 @@ class Restores:
         self._sites.power_on(context, instance)
 
     def _write(self, instance: typing.Any, backup: str) -> Mapping[str, str]:
+        # What a restore left that was given up would be taken for ours.
+        _discard(instance)
         order = orders.RestoreOrder(
             site=self._sites.site(instance.project_id),
             instance=instance.uuid,
@@ -187,12 +188,6 @@ class Restores:
         with self._running.adding(instance.uuid, running), self._turn:
             files: dict[str, str] = child_.run(children.Events())['files']
         return files
-
-    def drop_broken_bitmaps(self, instance: typing.Any) -> None:
-        """See :func:`.bitmaps.drop_broken`; of an instance in files only."""
-        if self._sites.disk_format() == 'qcow2':
-            path = libvirt_utils.get_instance_path(instance)
-            bitmaps.drop_broken(pathlib.Path(path))
 
     def _back_out(
         self, context: typing.Any, instance: typing.Any, *, was_active: bool

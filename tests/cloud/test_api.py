@@ -384,7 +384,8 @@ class ConflictTest(ApiCase):
         server = self.create_server()
         parent = self.take(server)
         server.write_data('more', 1)
-        backup = self.api.create_backup(server_id=server.id, name='stopped')
+        name = f'stopped {uuid.uuid4()}'
+        backup = self.api.create_backup(server_id=server.id, name=name)
         self.assertEqual('creating', backup.status)
         operators.stopped_worker(server)
         attempts: tuple[tuple[str, str, typing.Any], ...] = (
@@ -411,7 +412,7 @@ class ConflictTest(ApiCase):
         )
         self.assertIn('cancelled', str(error))
         server.wait()
-        failed = self.api.find_backup('stopped')
+        failed = self.api.find_backup(name)
         self.assertEqual((backup.id, 'error'), (failed.id, failed.status))
         for each in (backup, parent):
             self.api.delete_backup(each)

@@ -222,8 +222,11 @@ class TransactionTest(test_engine.EngineCase):
         elsewhere = dataclasses.replace(process.current(), host='elsewhere')
         self._left_by(elsewhere, 0)
         self.assertEqual(0, self._collected())
-        self._left_by(elsewhere, self.line.settings.stale_after + 1)
+        left = self._left_by(elsewhere, self.line.settings.stale_after + 1)
         self.assertEqual(1, self._collected())
+        # It may live and just be slow.
+        self.assertTrue(self.line.catalog.is_fenced(left))
+        self.line.catalog.remove_fences(engine.SERVER, age=0)
         self.assert_nothing_spare()
 
     def test_a_process_of_an_earlier_boot_is_gone(self) -> None:
