@@ -40,7 +40,11 @@ test:
 	@status=0; \
 	.venv/bin/tox run -e all || status=1; \
 	.venv/bin/tox run -e nova34,nova31-eventlet || status=1; \
-	{ tools/onebox/up && .venv/bin/tox run -e cloud; } || status=1; \
+	tools/onebox/up || status=1; \
+	.venv/bin/tox run -e cloud || status=1; \
+	.venv/bin/tox run -e tempest || status=1; \
+	tools/onebox/up --driver stock || status=1; \
+	.venv/bin/tox run -e tempest-servers || status=1; \
 	tools/onebox/down || status=1; \
 	.tox/all/bin/python tools/test-summary || status=1; \
 	exit $$status

@@ -17,6 +17,7 @@ extensions = [
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
+    'oslo_policy.sphinxext',
     'sphinx.ext.autodoc',
 ]
 source_suffix = {'.rst': 'restructuredtext'}

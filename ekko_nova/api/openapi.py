@@ -38,8 +38,9 @@ _VERSION: typing.Final = {
     'name': microversion.HEADER,
     'in': 'header',
     'required': False,
-    'description': 'The microversion to speak.',
-    'schema': {'type': 'string', 'enum': ['instance-backup 1.0']},
+    'description': 'The microversions to speak, such as "instance-backup '
+    '1.0"; those of other services do not matter here.',
+    'schema': {'type': 'string'},
 }
 
 _BACKUP: typing.Final = {
@@ -76,7 +77,7 @@ def document(url: str) -> dict[str, typing.Any]:
         'security': [{'token': []}],
         'paths': paths,
         'components': {
-            'schemas': {'Error': base.ERROR},
+            'schemas': {'Error': base.ERROR, 'NoToken': base.NO_TOKEN},
             'securitySchemes': {
                 'token': {
                     'type': 'apiKey',
@@ -110,7 +111,7 @@ def _operation(
             **{
                 str(status): {
                     'description': _MEANINGS[status],
-                    'content': _json({'$ref': '#/components/schemas/Error'}),
+                    'content': _json({'$ref': _error(status)}),
                 }
                 for status in (*_COMMON, *operation.errors)
             },
@@ -122,6 +123,12 @@ def _operation(
             'content': _json(operation.body),
         }
     return result
+
+
+def _error(status: int) -> str:
+    # That one is keystonemiddleware's.
+    name = 'NoToken' if status == 401 else 'Error'
+    return f'#/components/schemas/{name}'
 
 
 def _json(schema: base.Schema) -> dict[str, typing.Any]:

@@ -48,6 +48,7 @@ __all__ = (
     'crash_host',
     'created',
     'delete',
+    'environment',
     'hypervisor',
     'local',
     'restart',
@@ -73,6 +74,20 @@ for _name in ('keystoneauth', 'openstack', 'stevedore', 'urllib3'):
 
 # What fails is raised; by default libvirt prints it as well.
 libvirt.registerErrorHandler(lambda *_: None, None)
+
+
+def environment(user: str) -> dict[str, str]:
+    """The variables by which clients are told who uses the cloud."""
+    return {
+        'OS_AUTH_URL': _AUTH_URL,
+        'OS_USERNAME': user,
+        'OS_PASSWORD': _PASSWORD,
+        'OS_PROJECT_NAME': user,
+        'OS_USER_DOMAIN_NAME': 'Default',
+        'OS_PROJECT_DOMAIN_NAME': 'Default',
+        'OS_REGION_NAME': 'RegionOne',
+        'OS_IDENTITY_API_VERSION': '3',
+    }
 
 
 def connect(user: str = 'demo', project: str = '') -> typing.Any:

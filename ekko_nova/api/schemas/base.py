@@ -19,6 +19,7 @@ __all__ = (
     'LINKS',
     'METADATA',
     'NAME',
+    'NO_TOKEN',
     'UUID',
     'Schema',
     'body',
@@ -70,6 +71,19 @@ ERROR: typing.Final[Schema] = {
                 'message': {'type': 'string'},
                 'request_id': {'type': ['string', 'null']},
             },
+        }
+    },
+}
+
+
+#: What keystonemiddleware answers, before we are asked.
+NO_TOKEN: typing.Final[Schema] = {
+    'type': 'object',
+    'required': ['error'],
+    'properties': {
+        'error': {
+            'type': 'object',
+            'required': ['code', 'title', 'message'],
         }
     },
 }

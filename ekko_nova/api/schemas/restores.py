@@ -55,6 +55,9 @@ CREATE_SERVER: typing.Final[base.Schema] = {
                     'type': 'string',
                     'minLength': 1,
                     'maxLength': 255,
+                    # Nova looks for whatever it is given in its database,
+                    # which does not take everything.
+                    'pattern': '^[a-zA-Z0-9. _-]+$',
                 },
                 'networks': {
                     'anyOf': [
