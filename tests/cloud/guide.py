@@ -25,6 +25,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import typing
 
 from tests.cloud import onebox
@@ -126,19 +127,17 @@ def run(command: Command) -> tuple[str, ...]:
 
 def normal(output: tuple[str, ...]) -> list[str]:
     """The same without what differs from run to run."""
-    result = []
-    for line in output:
-        for pattern, word in _VARYING:
-            line = re.sub(pattern, word, line)
-        result.append(line.strip())
-    return result
+    text = '\n'.join(output)
+    for pattern, word in _VARYING:
+        text = re.sub(pattern, word, text)
+    return [line.strip() for line in text.splitlines()]
 
 
 def _rewrite(path: pathlib.Path) -> None:
     page = path.read_text()
     lines: list[str | None] = list(page.splitlines(keepends=True))
     for command in commands(page):
-        print(f'{command.prompt} {command.text}', flush=True)
+        sys.stderr.write(f'{command.prompt} {command.text}\n')
         said = run(command)
         begin = command.line + 1
         for number in range(begin, begin + len(command.output)):
