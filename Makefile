@@ -8,7 +8,8 @@ export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 RESULTS := .stestr tests/contract/.stestr tests/functional/.stestr \
-	tests/cloud/.stestr .tox/nova*/.stestr
+	tests/cloud/.stestr .tox/nova*/.stestr \
+	$(or $(EKKO_ONEBOX),/var/tmp/ekko-onebox)/tempest
 
 .PHONY: help demo demo-engine test clean
 
@@ -51,5 +52,5 @@ test:
 
 clean:
 	rm -rf .venv .tox .cache .coverage .hypothesis .mypy_cache .ruff_cache
-	rm -rf $(RESULTS) cover doc/build releasenotes/build
+	rm -rf $(RESULTS) cover doc/build releasenotes/build api-ref/build
 	rm -f etc/ekko/*.sample

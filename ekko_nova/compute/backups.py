@@ -178,7 +178,8 @@ class Backups:
             incremental=request.incremental,
             labels=request.labels,
         )
-        return children.Child(order, self._sites.conf.ekko.cancel_timeout)
+        conf = self._sites.conf.ekko
+        return children.Child(order, conf.cancel_timeout, conf.begin_timeout)
 
     def _run(
         self,

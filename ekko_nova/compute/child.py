@@ -17,6 +17,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import logging
+import math
 import socket
 import subprocess
 import sys
@@ -83,11 +84,22 @@ class Events:
 
 
 class Child:
-    """One worker. Any thread may cancel it; one waits for it."""
+    """One worker. Any thread may cancel it; one waits for it.
 
-    def __init__(self, order: orders.Order, cancel_timeout: float) -> None:
+    :param cancel_timeout: seconds that it has to end once it is cancelled
+    :param begin_timeout: seconds that it may keep others off the instance;
+        whoever waits for that may be Nova, with a deletion
+    """
+
+    def __init__(
+        self,
+        order: orders.Order,
+        cancel_timeout: float,
+        begin_timeout: float = math.inf,
+    ) -> None:
         self._order = order
         self._timeout = cancel_timeout
+        self._begin_timeout = begin_timeout
         self._lock = threading.Lock()
         self._link: links.Link | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,6 +154,22 @@ class Child:
             stack.callback(_end, process)
             yield link
 
+    @contextlib.contextmanager
+    def _beginning(self) -> Iterator[None]:
+        seconds = self._begin_timeout
+        if seconds == math.inf:
+            yield
+            return
+        timer = threading.Timer(
+            seconds, self.cancel, [f'it had not begun after {seconds:g} s']
+        )
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _popen(self, descriptor: int) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
@@ -175,6 +203,7 @@ class Child:
                 match message['say']:
                     case 'quiet':
                         stack.enter_context(events.quiet(self._cancelled))
+                        stack.enter_context(self._beginning())
                         with contextlib.suppress(OSError):
                             link.send({'say': 'proceed'})
                     case 'upload':

@@ -313,6 +313,17 @@ by whatever: each look asks the database once for the instances of the host.
 """,
     ),
     cfg.IntOpt(
+        'begin_timeout',
+        default=60,
+        min=1,
+        max=3600,
+        help="""
+Seconds that a backup may take to begin: to freeze the guest, to have QEMU fix
+the moment, to thaw it. Nothing else can be done to the instance meanwhile, so
+one that takes longer is cancelled.
+""",
+    ),
+    cfg.IntOpt(
         'cancel_timeout',
         default=30,
         min=1,

@@ -20,6 +20,7 @@ runs every command of the guide and writes what it says into the page.
 """
 
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -27,10 +28,12 @@ import re
 import subprocess
 import sys
 import typing
+import uuid
 
+from ekko_nova import client
 from tests.cloud import onebox
 
-__all__ = ('PAGES', 'Command', 'commands', 'normal', 'run')
+__all__ = ('PAGES', 'Command', 'commands', 'normal', 'project', 'run')
 
 _DOC: typing.Final = pathlib.Path(__file__).parents[2] / 'doc' / 'source'
 
@@ -100,9 +103,44 @@ def _is_output(line: str) -> bool:
     return line.startswith(_INDENT) and not line.startswith(prompts)
 
 
-def run(command: Command) -> tuple[str, ...]:
-    """Type it; returns what the terminal shows."""
+@contextlib.contextmanager
+def project() -> Iterator[str]:
+    """A project in which there is nothing yet, for the tenant; its name."""
+    name = f'guide-{uuid.uuid4()}'
+    with onebox.connect('admin') as admin:
+        identity = admin.identity
+        made = identity.create_project(name=name)
+        identity.assign_project_role_to_user(
+            made, identity.find_user('demo'), identity.find_role('member')
+        )
+        try:
+            yield name
+        finally:
+            with onebox.connect('demo', name) as tenant:
+                _clear(tenant, admin)
+            identity.delete_project(made)
+
+
+def _clear(tenant: typing.Any, admin: typing.Any) -> None:
+    for server in tenant.compute.servers():
+        onebox.delete(onebox.Server(tenant, admin, server.id))
+    api = client.attach(tenant)
+    for backup in list(api.backups()):
+        api.delete_backup(backup)
+        api.wait_for_backup_deleted(backup, timeout=60)
+    for image in tenant.image.images(owner=tenant.current_project_id):
+        tenant.image.delete_image(image)
+
+
+def run(command: Command, project: str) -> tuple[str, ...]:
+    """Type it; returns what the terminal shows.
+
+    :param project: the tenant's
+    """
     user = _USERS[command.prompt]
+    variables = onebox.environment(user)
+    if user == 'demo':
+        variables['OS_PROJECT_NAME'] = project
     done = subprocess.run(
         ['/bin/sh', '-c', command.text],
         check=False,
@@ -112,7 +150,7 @@ def run(command: Command) -> tuple[str, ...]:
             'HOME': os.environ.get('HOME', '/'),
             'COLUMNS': '79',
             'PYTHONWARNINGS': 'ignore',
-            **onebox.environment(user),
+            **variables,
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -133,12 +171,12 @@ def normal(output: tuple[str, ...]) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-def _rewrite(path: pathlib.Path) -> None:
+def _rewrite(path: pathlib.Path, project: str) -> None:
     page = path.read_text()
     lines: list[str | None] = list(page.splitlines(keepends=True))
     for command in commands(page):
         sys.stderr.write(f'{command.prompt} {command.text}\n')
-        said = run(command)
+        said = run(command, project)
         begin = command.line + 1
         for number in range(begin, begin + len(command.output)):
             lines[number] = None
@@ -149,4 +187,5 @@ def _rewrite(path: pathlib.Path) -> None:
 
 if __name__ == '__main__':
     for _page in PAGES:
-        _rewrite(_page)
+        with project() as _project:
+            _rewrite(_page, _project)

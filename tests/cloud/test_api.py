@@ -12,6 +12,7 @@
 
 """Backups over HTTP, as tenants and operators have them."""
 
+from concurrent import futures
 import contextlib
 import hashlib
 import pathlib
@@ -383,11 +384,14 @@ class ConflictTest(ApiCase):
     def test_while_a_backup_is_taken(self) -> None:
         server = self.create_server()
         parent = self.take(server)
-        server.write_data('more', 1)
-        name = f'stopped {uuid.uuid4()}'
-        backup = self.api.create_backup(server_id=server.id, name=name)
+        # A while to read.
+        server.write_data('more', 48)
+        label = f'stopped {uuid.uuid4()}'
+        with futures.ThreadPoolExecutor() as pool:
+            worker = pool.submit(operators.stopped_worker, server)
+            backup = self.api.create_backup(server_id=server.id, name=label)
+            worker.result()
         self.assertEqual('creating', backup.status)
-        operators.stopped_worker(server)
         attempts: tuple[tuple[str, str, typing.Any], ...] = (
             ('InProgress', '', {'backup': {'server_id': server.id}}),
             ('InstanceBusy', f'/{parent.id}/restore', {'restore': {}}),
@@ -412,7 +416,7 @@ class ConflictTest(ApiCase):
         )
         self.assertIn('cancelled', str(error))
         server.wait()
-        failed = self.api.find_backup(name)
+        failed = self.api.find_backup(label)
         self.assertEqual((backup.id, 'error'), (failed.id, failed.status))
         for each in (backup, parent):
             self.api.delete_backup(each)
@@ -688,3 +692,45 @@ class IsolationTest(SharedServerCase):
         self.addCleanup(onebox.delete, server)
         server.wait('ERROR')
         self.assertIn('no backup', server.details().fault['message'])
+
+
+class QuotaTest(ApiCase):
+    def test_limits(self) -> None:
+        other = onebox.connect('other')
+        self.addCleanup(other.close)
+        api = client.attach(other)
+        server = self.create_server(owner=other)
+        backup = api.wait_for_backup(
+            api.create_backup(server_id=server.id), timeout=60
+        )
+        body = {'backup': {'server_id': server.id}}
+        for name, limit in (
+            ('instance_backups', len(list(api.backups()))),
+            # What is stored of it is less than a GiB, and counts as one.
+            ('instance_backup_gigabytes', 1),
+        ):
+            set_ = self._limit(other.current_project_id, name, limit)
+            try:
+                response = self.post('', body, api)
+                message = self.assert_error(403, 'QuotaExceeded', response)
+                self.assertIn(name, message)
+            finally:
+                self.admin.identity.delete_limit(set_)
+        api.delete_backup(backup)
+        api.wait_for_backup_deleted(backup, timeout=60)
+        # Nobody else's, and not any more.
+        again = api.create_backup(server_id=server.id)
+        api.wait_for_backup(again, timeout=60)
+        api.delete_backup(again)
+        api.wait_for_backup_deleted(again, timeout=60)
+
+    def _limit(self, project: str, name: str, limit: int) -> typing.Any:
+        identity = self.admin.identity
+        [registered] = identity.registered_limits(resource_name=name)
+        return identity.create_limit(
+            service_id=registered.service_id,
+            region_id=registered.region_id,
+            resource_name=name,
+            resource_limit=limit,
+            project_id=project,
+        )

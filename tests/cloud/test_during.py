@@ -26,8 +26,6 @@ import openstack
 from tests.cloud import backups
 from tests.cloud import onebox
 
-JOBS: typing.Final = '/var/lib/nova/ekko'
-
 
 class BackupCase(onebox.CloudTestCase):
     """A server with one backup, and data that is not in it."""
@@ -72,7 +70,7 @@ class BackupCase(onebox.CloudTestCase):
 
     def assert_nothing_left(self) -> None:
         """No job, no file, and no bitmap but that of the first backup."""
-        self.assertEqual('', onebox.run('c1', 'ls', JOBS))
+        self.assertEqual('', onebox.run('c1', 'ls', backups.JOBS))
         with self.server.domain() as domain:
             self.assertEqual([], domain.listAllCheckpoints())
         self.owner_stops()
@@ -154,7 +152,7 @@ class RefusalTest(BackupCase):
         self.signal('CONT', worker)
         self.server.wait_until_gone()
         self.assert_error(backup, 'deleted')
-        self.assertEqual('', onebox.run('c1', 'ls', JOBS))
+        self.assertEqual('', onebox.run('c1', 'ls', backups.JOBS))
         self.assertEqual(
             ['available', 'error'],
             [each['status'] for each in self.backups.listed()],

@@ -18,11 +18,12 @@ from tests.cloud import onebox
 
 class GuideTest(onebox.CloudTestCase):
     def test_user_guide(self) -> None:
-        for page in guide.PAGES:
-            found = list(guide.commands(page.read_text()))
-            self.assertGreater(len(found), 20)
+        [page] = guide.PAGES
+        found = list(guide.commands(page.read_text()))
+        self.assertGreater(len(found), 20)
+        with guide.project() as project:
             for command in found:
-                said = guide.run(command)
+                said = guide.run(command, project)
                 self.assertEqual(
                     guide.normal(command.output),
                     guide.normal(said),

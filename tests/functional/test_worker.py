@@ -91,7 +91,10 @@ class WorkerCase(test_domain_backup.DomainCase):
         )
 
     def child(
-        self, backup: str | None = None, timeout: float = 20
+        self,
+        backup: str | None = None,
+        timeout: float = 20,
+        begin_timeout: float = 20,
     ) -> children.Child:
         self.id_ = backup or str(uuid.uuid4())
         order = orders.BackupOrder(
@@ -103,7 +106,7 @@ class WorkerCase(test_domain_backup.DomainCase):
             full=False,
             freeze=False,
         )
-        return children.Child(order, timeout)
+        return children.Child(order, timeout, begin_timeout)
 
     def settle(self, backup: str) -> tuple[typing.Any, Events]:
         order = orders.SettleOrder(
@@ -225,6 +228,28 @@ class BackupTest(WorkerCase):
             exception.WorkerFailed, child.run, Events(stop)
         )
         self.assertFalse(error.settled)
+        self.settle(self.id_)
+        self.assert_nothing_left()
+
+    def test_killed_because_it_does_not_begin(self) -> None:
+        child = self.child(timeout=0.5, begin_timeout=0.5)
+
+        class Stopped(children.Events):
+            let_go = False
+
+            @contextlib.contextmanager
+            def quiet(self, cancelled: threading.Event) -> Iterator[None]:
+                assert child._process is not None
+                os.kill(child._process.pid, signal.SIGSTOP)
+                try:
+                    yield
+                finally:
+                    self.let_go = cancelled.is_set()
+
+        events = Stopped()
+        error = self.assertRaises(exception.WorkerFailed, child.run, events)
+        self.assertIn('it had not begun after 0.5 s', str(error))
+        self.assertTrue(events.let_go)
         self.settle(self.id_)
         self.assert_nothing_left()
 

@@ -19,6 +19,7 @@ where the cloud is, and who does it (openrc).
 
 import argparse
 import hashlib
+import typing
 
 import openstack
 
@@ -33,6 +34,8 @@ ENDPOINTS = {
     'object-store': ('swift', '8080/v1/AUTH_$(project_id)s'),
     'placement': ('placement', '8778'),
 }
+# Of what a project may keep in backups.
+LIMITS = ('instance_backups', 'instance_backup_gigabytes')
 # Name: memory and root disk, then ephemeral disk and swap, in MiB and GiB.
 FLAVORS = {
     'ekko.1': {'ram': 128, 'disk': 1},
@@ -64,6 +67,10 @@ def seed_identity(
 
     for name in SERVICE_USERS:
         user(name, 'service', 'admin', 'service')
+    # Who reads the limits of all projects.
+    identity.assign_system_role_to_user(
+        identity.find_user('nova'), roles['reader'], 'all'
+    )
     # Backups lie in the account of the project "service"; to Swift a member
     # of a project is the master of its account.
     user('ekko', 'service', 'member')
@@ -83,6 +90,19 @@ def seed_identity(
                 interface=interface,
                 region_id='RegionOne',
                 url=f'http://{address}:{rest}',
+            )
+    seed_limits(identity)
+
+
+def seed_limits(identity: typing.Any) -> None:
+    [compute] = identity.services(type='compute')
+    for name in LIMITS:
+        if not any(identity.registered_limits(resource_name=name)):
+            identity.create_registered_limit(
+                service_id=compute.id,
+                region_id='RegionOne',
+                resource_name=name,
+                default_limit=10000,
             )
 
 
