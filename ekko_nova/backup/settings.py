@@ -40,6 +40,8 @@ class Settings:
     :ivar manifest: driver name
     :ivar workers: threads that read, hash and compress, or decompress
     :ivar puts: objects on their way to the store at once
+    :ivar bandwidth: bytes per second that are read from a disk, or written
+        to it, at most; ``None`` for as many as it gives
     :ivar cached_bundles: bundles a restore keeps at hand
     :ivar audit_segments: clean segments of a disk that an incremental reads
         all the same, to compare them with the parent; 0 for none
@@ -58,6 +60,7 @@ class Settings:
     manifest: str = 'sqlite'
     workers: int = 3
     puts: int = 4
+    bandwidth: int | None = None
     cached_bundles: int = 12
     audit_segments: int = 8
     heartbeat: float = 30.0

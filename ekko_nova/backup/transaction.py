@@ -41,6 +41,7 @@ from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import load as manifests
 from ekko_nova.backup.manifest import parts
 from ekko_nova.backup import opened
+from ekko_nova.backup import pace
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
@@ -141,7 +142,11 @@ class Transaction:
                     keyring,
                     parent.manifest if parent else None,
                     trusted=disk.type is records.Type.INCREMENTAL,
-                ).write(source, manifest, self._on_progress)
+                ).write(
+                    pace.source(source, self._settings.bandwidth),
+                    manifest,
+                    self._on_progress,
+                )
             cipher = keyring.cipher(
                 header.owners[-1], self._settings.encryption
             )

@@ -81,6 +81,8 @@ def _settings(conf: cfg.ConfigOpts) -> settings_.Settings:
         manifest=group.manifest_driver,
         workers=group.workers,
         puts=group.puts,
+        # 0 is none.
+        bandwidth=group.bandwidth_limit_mib * units.Mi or None,
         cached_bundles=group.cached_bundles,
         audit_segments=group.audit_segments,
         heartbeat=group.heartbeat_interval,

@@ -21,6 +21,7 @@ import stat
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import opened
+from ekko_nova.backup import pace
 from ekko_nova.backup import progress
 from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
@@ -107,7 +108,11 @@ def restore_disk(
             _target(output.absolute(), format, disk.size)
         )
         return reader.restore(
-            it.manifest, it.fetcher, target, settings.workers, report
+            it.manifest,
+            it.fetcher,
+            pace.target(target, settings.bandwidth),
+            settings.workers,
+            report,
         )
 
 

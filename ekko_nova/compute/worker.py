@@ -33,6 +33,7 @@ from ekko_nova.compute import engine as engines
 from ekko_nova.compute import instance_orders
 from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
+from ekko_nova.compute import priority
 from ekko_nova import conf as conf_
 from ekko_nova import exception
 
@@ -97,6 +98,7 @@ def _engine(site: orders.Site) -> Iterator[engines.Engine]:
     conf([], default_config_files=[], default_config_dirs=[])
     for name, value in site.options.items():
         conf.set_override(name, value, group='ekko')
+    priority.lower(conf.ekko.nice, conf.ekko.io_priority)
     with engines.open_engine(conf, site.environment, site.project) as engine:
         yield engine
 

@@ -164,6 +164,18 @@ memory.
 """,
     ),
     cfg.IntOpt(
+        'bandwidth_limit_mib',
+        default=0,
+        min=0,
+        help="""
+MiB per second that one backup reads from a disk at most, or one restore
+writes to one. 0 is no limit.
+
+Less is stored than read, so it limits what goes to the store as well. The
+longer a backup of a running guest takes, the more scratch space it needs.
+""",
+    ),
+    cfg.IntOpt(
         'cached_bundles',
         default=12,
         min=1,
@@ -300,6 +312,32 @@ Restores that nova-compute does at the same time; others wait.
 Deletions, verifications and exports of backups that nova-compute does at the
 same time; others wait. The deletions of one server's backups come one after
 the other in any case.
+""",
+    ),
+    cfg.IntOpt(
+        'nice',
+        default=10,
+        min=0,
+        max=19,
+        help="""
+How far the processes that nova-compute has for backups and restores stand
+back for others that want a processor, guests and nova-compute itself among
+them: 0 not at all, 19 as far as possible (see nice(1)).
+""",
+    ),
+    cfg.StrOpt(
+        'io_priority',
+        default='low',
+        choices=[
+            ('normal', 'as everybody'),
+            ('low', 'the lowest of those that share (see ionice(1))'),
+            ('idle', 'only when nobody else wants the disk'),
+        ],
+        help="""
+How those processes stand back for others that want a disk. The scheduler of
+the disk has to heed it: bfq does, mq-deadline does from Linux 5.14 on, none
+does not. Guests read and write by themselves; what a backup has QEMU read for
+it is limited by ``bandwidth_limit_mib``.
 """,
     ),
     cfg.IntOpt(

@@ -284,6 +284,11 @@ class Swift(fixtures.Fixture):
         return '\n'.join(parts)
 
     @property
+    def processes(self) -> tuple[int, ...]:
+        """The servers' process ids; each has children."""
+        return tuple(each.pid for each in self._processes.values())
+
+    @property
     def port(self) -> int:
         return self._ports['proxy']
 

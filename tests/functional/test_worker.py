@@ -27,6 +27,7 @@ import typing
 import uuid
 
 from oslo_utils import units
+import psutil
 
 from ekko_nova.backup import record as records
 from ekko_nova.compute import child as children
@@ -175,6 +176,19 @@ class BackupTest(WorkerCase):
 
         self.child().run(Quiet())
         self.assertEqual([False, True], jobs)
+
+    def test_it_stands_back(self) -> None:
+        found = []
+        child = self.child()
+
+        def look() -> None:
+            assert child._process is not None
+            process = psutil.Process(child._process.pid)
+            found.append((process.nice(), process.ionice()))
+
+        child.run(Events(look))
+        lowest = (psutil.IOPRIO_CLASS_BE, 7)
+        self.assertEqual([(10, lowest)], found)
 
     def test_cancelled(self) -> None:
         one = self.taken()

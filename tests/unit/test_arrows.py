@@ -75,6 +75,7 @@ OWNERS: dict[str, set[str]] = {
     'oslo_policy': {'api'},
     'oslo_utils': {''},
     'pbr': {'cmd'},
+    'psutil': {'compute/priority'},
     'stevedore': {'backup'},
     'swiftclient': {'backup/store/swift'},
     'tenacity': {'backup/store/retry'},
