@@ -13,6 +13,7 @@
 """What no backup can beat: copying, compressing, putting the same bytes."""
 
 from concurrent import futures
+import contextlib
 import os
 import pathlib
 import sys
@@ -59,13 +60,13 @@ def put(
 
 def _put(size: int, objects: int, connections: int) -> None:
     data = os.urandom(size // objects)
-    with swift.connect(os.environ) as connection:
+    with contextlib.closing(swift.connect(os.environ)) as connection:
         url, token = connection.get_auth()
         connection.put_container(_CONTAINER)
 
     def put_some(first: int) -> None:
-        with client.Connection(
-            preauthurl=url, preauthtoken=token
+        with contextlib.closing(
+            client.Connection(preauthurl=url, preauthtoken=token)
         ) as connection:
             for number in range(first, objects, connections):
                 connection.put_object(_CONTAINER, f'{number:08}', data)

@@ -13,6 +13,7 @@
 """What lies in Swift."""
 
 from collections.abc import Mapping
+import contextlib
 
 from swiftclient import client
 
@@ -30,7 +31,7 @@ def connect(environment: Mapping[str, str]) -> client.Connection:
 
 def stored(environment: Mapping[str, str], container: str) -> base.Stored:
     """All objects of a container; none, if there is no such container."""
-    with connect(environment) as connection:
+    with contextlib.closing(connect(environment)) as connection:
         try:
             _, found = connection.get_container(container, full_listing=True)
         except client.ClientException as e:
@@ -42,7 +43,7 @@ def stored(environment: Mapping[str, str], container: str) -> base.Stored:
 
 def remove(environment: Mapping[str, str], container: str) -> None:
     """Remove a container with all that is in it."""
-    with connect(environment) as connection:
+    with contextlib.closing(connect(environment)) as connection:
         _, found = connection.get_container(container, full_listing=True)
         for each in found:
             connection.delete_object(container, each['name'])

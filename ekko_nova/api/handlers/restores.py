@@ -36,6 +36,19 @@ def _restorable(request: requests.Request, backup: str) -> browse.Seen:
     return seen
 
 
+def _require_own(
+    request: requests.Request, record: records.Record, what: str
+) -> None:
+    """An administrator sees backups of projects that they are not in."""
+    if record.project != request.context.project_id:
+        raise errors.ApiError(
+            409,
+            'IllegalState',
+            f'{what} belongs to the project of who makes it, which has no '
+            'such backup; ask for it in that project',
+        )
+
+
 def restore(request: requests.Request, backup: str) -> _Answer:
     """Put the disks of a server back to what the backup holds."""
     seen = _restorable(request, backup)
@@ -57,13 +70,7 @@ def create_server(request: requests.Request, backup: str) -> _Answer:
     """Make a new server whose disks hold what the backup does."""
     seen = _restorable(request, backup)
     record = seen.record
-    if record.project != request.context.project_id:
-        raise errors.ApiError(
-            409,
-            'IllegalState',
-            'a new server belongs to the project of who makes it, which has '
-            'no such backup; ask for it in that project',
-        )
+    _require_own(request, record, 'a new server')
     cloud = request.services.cloud
     name = views.labels(seen).name or record.id
     image = cloud.create_carrier(
@@ -119,13 +126,7 @@ def create_image(request: requests.Request, backup: str) -> _Answer:
     """Make a disk of a backup a Glance image."""
     seen = _restorable(request, backup)
     record = seen.record
-    if record.project != request.context.project_id:
-        raise errors.ApiError(
-            409,
-            'IllegalState',
-            'an image belongs to the project of who makes it, which has no '
-            'such backup; ask for it in that project',
-        )
+    _require_own(request, record, 'an image')
     before = seen.notes.get('export')
     if states.goes_on(before, request.stale_after):
         raise errors.ApiError(
