@@ -32,6 +32,7 @@ from benchmarks import data
 from benchmarks import hold_back
 from benchmarks import live
 from benchmarks import manifests
+from benchmarks import nova
 from benchmarks import offline
 from benchmarks.peers import base
 from benchmarks.peers import borg
@@ -96,6 +97,7 @@ _WORKLOADS: typing.Final[dict[str, _Workload]] = {
     'hold-back': lambda args, place: hold_back.measured(
         _image(args), place, args.runs
     ),
+    'nova': lambda args, _: nova.measured(args.runs),
 }
 
 

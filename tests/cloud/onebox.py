@@ -327,9 +327,12 @@ class Server:
             rf'ekko-guest: boot={boot} files=\d+ bad=(\d+) last=\d+\s+'
             r'ekko-guest: data files=\d+ bad=(\d+)'
         )
-        found = wait_until(
-            f'{self.id} boots', lambda: re.search(pattern, self.console())
-        )
+        try:
+            found = wait_until(
+                f'{self.id} boots', lambda: re.search(pattern, self.console())
+            )
+        except RuntimeError as e:
+            raise RuntimeError(f'{e}:\n{self.console()[-2000:]}') from e
         if found.groups() != ('0', '0'):
             raise RuntimeError(f'{self.id} has lost data: {found.group()}')
         self.wait_for_agent()
