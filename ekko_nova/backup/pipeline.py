@@ -56,8 +56,8 @@ def ordered(
 class Sink(typing.Generic[_Item]):
     """Call a function in threads, for its effect.
 
-    :meth:`put` waits while ``workers`` calls are queued behind the
-    ``workers`` that run. The first error is raised by the next :meth:`put`,
+    :meth:`put` waits while one call is queued behind the ``workers`` that
+    run. The first error is raised by the next :meth:`put`,
     or by :meth:`finish`.
     """
 
@@ -66,7 +66,7 @@ class Sink(typing.Generic[_Item]):
     ) -> None:
         self._function = function
         self._pool = futures.ThreadPoolExecutor(workers, 'ekko-sink')
-        self._slots = threading.Semaphore(2 * workers)
+        self._slots = threading.Semaphore(workers + 1)
         self._failed: BaseException | None = None
 
     def put(self, item: _Item) -> None:

@@ -27,7 +27,7 @@ __all__ = ('Settings',)
 class Settings:
     """The choices an operator has.
 
-    Peak memory of a backup is about ``(2 × workers + 2 × puts + 2) ×
+    Peak memory of a backup is about ``(3 × workers + 2 × puts + 2) ×
     segment_size`` and of a restore ``(3 × workers + cached_bundles) ×
     segment_size``, plus what the interpreter needs.
 

@@ -25,6 +25,7 @@ from oslo_utils import units
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup.codec import load as codecs
 from ekko_nova.backup import settings as settings_
+from ekko_nova.compute import memory
 from ekko_nova.compute import stores
 from ekko_nova.virt import scratch
 
@@ -53,6 +54,7 @@ def open_engine(
     :param project: whose store it is, if each project has its own
     :raises exception.InvalidOption: no store is named, or not a usable one
     """
+    memory.keep()
     settings = _settings(conf)
     with stores.open_catalog(conf, environment, project) as catalog:
         yield Engine(

@@ -147,7 +147,7 @@ Threads that read, hash, compress and encrypt in one backup, or decrypt and
 decompress in one restore.
 
 More are quicker until the processors or the disk are busy. A backup holds
-about (2 x ``workers`` + 2 x ``puts`` + 2) segments in memory, a restore
+about (3 x ``workers`` + 2 x ``puts`` + 2) segments in memory, a restore
 (3 x ``workers`` + ``cached_bundles``).
 """,
     ),

@@ -54,7 +54,14 @@ class AesGcm(base.Encryption):
 
     def encrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
         nonce = os.urandom(_NONCE)
-        return nonce + self._cipher.encrypt(nonce, data, context)
+        if not hasattr(self._cipher, 'encrypt_into'):
+            # cryptography before 47
+            return nonce + self._cipher.encrypt(nonce, data, context)
+        sealed = bytearray(len(data) + self.overhead)
+        sealed[:_NONCE] = nonce
+        rest = memoryview(sealed)[_NONCE:]
+        self._cipher.encrypt_into(nonce, data, context, rest)
+        return sealed
 
     def decrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
         if len(data) < self.overhead:
