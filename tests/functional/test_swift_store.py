@@ -193,6 +193,22 @@ class TestNames(TestCase):
             list(pool.map(lambda n: store.put(f'a/{n}', SEGMENT), range(4)))
         self.assertEqual(4, len(list(store.list())))
 
+    def test_siblings(self) -> None:
+        for project in ('b', 'a'):
+            self.open(self.swift.environment, f's-{project}-e').put('x', b'')
+        self.open(self.swift.environment, 's--e').put('x', b'')
+        self.open(self.swift.environment, 's-c').put('x', b'')
+        for url in ('swift:///s-{project}-e', 'swift:///s-{project}-e/below'):
+            self.assertEqual(
+                ['a', 'b'],
+                load.siblings(url, self.swift.environment, '{project}'),
+            )
+        self.assertRaises(
+            exception.InvalidOption,
+            load.siblings,
+            *('swift:///all/{project}', self.swift.environment, '{project}'),
+        )
+
 
 class TestAuthentication(TestCase):
     def test_wrong_password(self) -> None:

@@ -174,7 +174,8 @@ class DirectoryStore(base.Store):
         for name in found:
             middle = name.removeprefix(start).removesuffix(end)
             path = pathlib.Path(f'{parent}/{start}{middle}{end}', rest)
-            if name == f'{start}{middle}{end}' and path.is_dir():
+            whole = f'{start}{middle}{end}'
+            if middle and name == whole and path.is_dir():
                 yield middle
 
     @property
