@@ -79,7 +79,13 @@ class ConfTest(base.TestCase):
     def test_the_engine_has_the_same_defaults(self) -> None:
         self.configure('')
         section = self.conf.ekko
-        elsewhere = {'segment_size', 'manifest', 'heartbeat', 'key_provider'}
+        elsewhere = {
+            'bandwidth',
+            'heartbeat',
+            'key_provider',
+            'manifest',
+            'segment_size',
+        }
         engine = dataclasses.asdict(settings.Settings())
         for name in engine.keys() - elsewhere:
             with self.subTest(option=name):
@@ -89,6 +95,9 @@ class ConfTest(base.TestCase):
         )
         self.assertEqual(engine['manifest'], section.manifest_driver)
         self.assertEqual(engine['heartbeat'], section.heartbeat_interval)
+        self.assertEqual(
+            (None, 0), (engine['bandwidth'], section.bandwidth_limit_mib)
+        )
 
     def test_the_stores_have_the_same_defaults(self) -> None:
         self.configure('')
