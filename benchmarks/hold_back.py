@@ -13,14 +13,17 @@
 """Whether an operator can hold it back: each option by itself."""
 
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import dataclasses
+import os
 import pathlib
 import subprocess
 import tempfile
-import threading
 import time
 import typing
+
+from oslo_utils import units
 
 from benchmarks import measure
 from benchmarks.peers import base
@@ -37,6 +40,8 @@ _DIRECTORY: typing.Final[tuple[tuple[str, dict[str, object]], ...]] = (
     ('bandwidth_limit_mib = 100', {'bandwidth_limit_mib': 100}),
     ('workers = 1', {'workers': 1}),
 )
+_SECONDS: typing.Final = 2.0
+_READ: typing.Final = 256 * units.Mi
 _SWIFT: typing.Final[tuple[tuple[str, dict[str, object]], ...]] = (
     ('as it comes, Swift', {}),
     ('puts = 1, Swift', {'puts': 1}),
@@ -55,13 +60,42 @@ def measured(
             with _system(ekko.EkkoSwift, source, place, options) as system:
                 yield report.Sample('hold back', name, system.backup())
             swift.remove(place.environment, 'ekko')
-        yield report.Sample('another beside it', 'no backup', _other(10.0))
-        for nice in (0, 10, 19):
-            with _system(ekko.Ekko, source, place, {}) as system:
-                system.prefix = ('nice', '-n', str(nice))
-                yield report.Sample(
-                    'another beside it', f'nice = {nice}', _beside(system)
-                )
+        yield from _processors(source, place)
+        yield from _disks(source, place)
+
+
+def _processors(
+    source: pathlib.Path, place: base.Place
+) -> Iterator[report.Sample]:
+    """Seconds in which two others do a second of work each."""
+    workload = 'others that compute'
+    yield report.Sample(workload, 'no backup', _compute())
+    for nice in (0, 10, 19):
+        with _system(ekko.Ekko, source, place, {}) as system:
+            system.prefix = ('nice', '-n', str(nice))
+            with _backing_up(system):
+                usage = _compute()
+        yield report.Sample(workload, f'nice = {nice}', usage)
+
+
+def _disks(source: pathlib.Path, place: base.Place) -> Iterator[report.Sample]:
+    """Seconds in which another reads 256 MiB of the same disk, uncached."""
+    workload = 'another that reads'
+    other = place.directory / 'other'
+    other.write_bytes(os.urandom(_READ))
+    yield report.Sample(workload, 'no backup', _read(other))
+    for name, words in (
+        ('io_priority = normal', ('ionice', '-c', '2', '-n', '4')),
+        ('io_priority = low', ('ionice', '-c', '2', '-n', '7')),
+        ('io_priority = idle', ('ionice', '-c', '3')),
+    ):
+        with _system(ekko.Ekko, source, place, {}) as system:
+            system.prefix = words
+            _forget(system.image)
+            with _backing_up(system):
+                usage = _read(other)
+        yield report.Sample(workload, name, usage)
+    other.unlink()
 
 
 @contextlib.contextmanager
@@ -78,17 +112,17 @@ def _system(
         yield system
 
 
-def _beside(system: ekko.Ekko) -> measure.Usage:
-    """What another process that wants a processor needs meanwhile."""
-    running = threading.Thread(target=system.backup)
-    running.start()
-    time.sleep(1)
-    usage = _other(3.0)
-    running.join()
-    return usage
+@contextlib.contextmanager
+def _backing_up(system: ekko.Ekko) -> Iterator[None]:
+    with futures.ThreadPoolExecutor(1) as pool:
+        backup = pool.submit(system.backup)
+        # Python has to start.
+        time.sleep(1)
+        yield
+        backup.result()
 
 
-#: So many seconds of work, if a processor is free.
+#: So many seconds of work.
 _WORK: typing.Final = """
 import sys, time
 end = float(sys.argv[1])
@@ -97,13 +131,29 @@ while time.process_time() < end:
 """
 
 
-def _other(seconds: float) -> measure.Usage:
-    """Wall seconds for a second of work, with two that work at once."""
+def _compute() -> measure.Usage:
     began = time.monotonic()
     both = [
-        subprocess.Popen(['python3', '-c', _WORK, str(seconds / 2)])
+        subprocess.Popen(['python3', '-c', _WORK, str(_SECONDS)])
         for _ in range(2)
     ]
     for each in both:
         each.wait()
-    return measure.Usage((time.monotonic() - began) / (seconds / 2), seconds)
+    wall = (time.monotonic() - began) / _SECONDS
+    return measure.Usage(wall, 1.0)
+
+
+def _read(path: pathlib.Path) -> measure.Usage:
+    return measure.run(
+        ['dd', f'if={path}', 'of=/dev/null', 'bs=256k', 'iflag=direct']
+    )
+
+
+def _forget(path: pathlib.Path) -> None:
+    """Have what is in the page cache of a file read again."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)

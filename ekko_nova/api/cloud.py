@@ -17,6 +17,7 @@ import io
 import math
 import typing
 
+from glanceclient import exc as glance_exception
 from nova.api.openstack.compute import routes
 from nova.api import wsgi
 from nova.compute import api as compute_api
@@ -116,7 +117,13 @@ class Cloud:
         :raises exception.EkkoError: the host refuses
         """
         for host in self._candidates(context, record.server):
-            mapping = objects.HostMapping.get_by_host(context.elevated(), host)
+            try:
+                mapping = objects.HostMapping.get_by_host(
+                    context.elevated(), host
+                )
+            except nova_exception.HostMappingNotFound:
+                # It is new, and nobody has run "discover_hosts" yet.
+                continue
             nova_context.set_target_cell(context, mapping.cell_mapping)
             try:
                 self.hosts.ask(context, host, method, **arguments)
@@ -137,12 +144,11 @@ class Cloud:
             context.elevated(),
             filters={'topic': 'compute'},
             all_cells=True,
-            cell_down_support=True,
         )
         up = [
             service.host
             for service in services
-            if 'host' in service and self._groups.service_is_up(service)
+            if self._groups.service_is_up(service)
         ]
 
         def weight(host: str) -> str:
@@ -180,13 +186,24 @@ class Cloud:
         image['properties'].update(carrier.properties(record.id, image['id']))
         # What the least image is that Glance and Nova both take for one.
         data = io.BytesIO(bytes(units.Mi))
-        return str(self._create(context, image, data)['id'])
+        try:
+            self._create(context, image, data)
+        except BaseException:
+            # It may be there without its data.
+            self.delete_image(context, image['id'])
+            raise
+        return str(image['id'])
 
     def delete_image(self, context: typing.Any, image: str) -> None:
         """Remove an image that is of no use."""
         try:
             self._glance.delete(context, image)
-        except nova_exception.NovaException as e:
+        except nova_exception.ImageNotFound:
+            pass
+        except (
+            nova_exception.NovaException,
+            glance_exception.HTTPException,
+        ) as e:
             LOG.warning('image %s is left behind: %s', image, e)
 
     def _create(
@@ -201,6 +218,9 @@ class Cloud:
             raise errors.ApiError(
                 getattr(e, 'code', 500), type(e).__name__, e.format_message()
             ) from e
+        except glance_exception.HTTPException as e:
+            # Nova knows some of Glance's refusals only.
+            raise errors.ApiError(e.code, type(e).__name__, str(e)) from e
 
     @staticmethod
     def _image(

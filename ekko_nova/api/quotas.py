@@ -33,6 +33,7 @@ from oslo_utils import units
 
 from ekko_nova.api import errors
 from ekko_nova.backup import browse
+from ekko_nova.backup import record as records
 
 __all__ = ('COUNT', 'GIGABYTES', 'check')
 
@@ -52,7 +53,13 @@ def check(project: str, seen: Callable[[], Collection[browse.Seen]]) -> None:
         stored = sum(
             disk.stored_bytes for each in has for disk in each.record.disks
         )
-        found = {COUNT: len(has), GIGABYTES: math.ceil(stored / units.Gi)}
+        making = sum(
+            each.record.status is records.Status.CREATING for each in has
+        )
+        found = {
+            COUNT: len(has),
+            GIGABYTES: math.ceil(stored / units.Gi) + making,
+        }
         return {name: found[name] for name in names}
 
     try:

@@ -18,6 +18,7 @@ import functools
 import typing
 
 from ekko_nova.backup import browse
+from ekko_nova.backup.store import retry
 from ekko_nova.compute import stores
 from ekko_nova.conf import ekko_swift
 
@@ -25,6 +26,10 @@ __all__ = ('Stores',)
 
 #: Stores that are kept open at most.
 _OPEN: typing.Final = 64
+#: A request holds a thread of nova-api, which has few: somebody who waits
+#: tries again, and all of Nova's API is not to wait with them.
+_PATIENCE: typing.Final = retry.Policy(attempts=2, longest_wait=1.0)
+_TIMEOUT_SECONDS: typing.Final = 10
 
 
 class Stores:
@@ -36,6 +41,11 @@ class Stores:
     def __init__(self, conf: typing.Any) -> None:
         self._conf = conf
         self._environment = ekko_swift.environment(conf)
+        if 'OS_TIMEOUT' in self._environment:
+            seconds = min(
+                float(self._environment['OS_TIMEOUT']), _TIMEOUT_SECONDS
+            )
+            self._environment['OS_TIMEOUT'] = f'{seconds:g}'
         self.shared = stores.is_shared(conf)
         self._browser = functools.lru_cache(_OPEN)(self._open)
 
@@ -61,6 +71,8 @@ class Stores:
         stack = contextlib.ExitStack()
         return browse.Browser(
             stack.enter_context(
-                stores.open_catalog(self._conf, self._environment, project)
+                stores.open_catalog(
+                    self._conf, self._environment, project, _PATIENCE
+                )
             )
         )

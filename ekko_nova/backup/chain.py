@@ -31,6 +31,7 @@ parent, children and siblings, or connected through one that needs it.
 
 from collections.abc import Collection
 from collections.abc import Iterable
+import typing
 
 from oslo_utils import timeutils
 
@@ -44,6 +45,11 @@ __all__ = (
     'relatives',
     'shares_owner',
 )
+
+
+#: Seconds after which a backup is taken for forgotten that still waits for
+#: its turn.
+_WAITING: typing.Final = 86400.0
 
 
 def parent_for(
@@ -129,4 +135,7 @@ def is_abandoned(record: records.Record, stale_after: float) -> bool:
     if process.is_gone(record.process):
         return True
     age = timeutils.utcnow(with_timezone=True) - record.updated_at
+    if record.process == process.NOBODY:
+        # It waits for its turn, and gives no signs of life meanwhile.
+        stale_after = max(stale_after, _WAITING)
     return age.total_seconds() > stale_after

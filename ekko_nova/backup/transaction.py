@@ -42,6 +42,7 @@ from ekko_nova.backup.manifest import load as manifests
 from ekko_nova.backup.manifest import parts
 from ekko_nova.backup import opened
 from ekko_nova.backup import pace
+from ekko_nova.backup import process
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
@@ -368,6 +369,8 @@ class Transaction:
             if (
                 other.id != self.record.id
                 and other.status is records.Status.CREATING
+                # Whose process has not begun yet will find ours when it does.
+                and other.process != process.NOBODY
                 and not chain.is_abandoned(other, self._settings.stale_after)
             ):
                 raise exception.InProgress(other.server, other.id, 'backup')

@@ -113,9 +113,7 @@ def _noted(
 
 
 def _record(order: typing.Any, engine: engines.Engine) -> records.Record:
-    record = engine.catalog.get(order.backup)
-    restore.check_project(record, order.site.project)
-    return record
+    return restore.of_project(engine.catalog, order.backup, order.site.project)
 
 
 def delete(

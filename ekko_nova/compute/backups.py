@@ -13,11 +13,13 @@
 
 """Backups of the instances of this host, from the request to the end."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from concurrent import futures
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
 import threading
@@ -46,6 +48,8 @@ LOG = logging.getLogger(__name__)
 _ACTION: typing.Final = 'instance_backup_create'
 _EVENT: typing.Final = 'compute_create_instance_backup'
 _VERB: typing.Final = 'create'
+
+_Turn: typing.TypeAlias = tuple[futures.Future[None], Callable[[], None]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Backups:
         self._pool = futures.ThreadPoolExecutor(
             host_sites.conf.ekko.max_backups, 'ekko-backup'
         )
+        #: By instance: its turn in the pool, and what is done then.
+        self._turns: dict[str, _Turn] = {}
         self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
 
     def create(
@@ -112,7 +118,10 @@ class Backups:
             objects.InstanceAction.action_start(
                 context, instance, _ACTION, want_result=False
             )
-            self._pool.submit(self._run, context, fresh, request, child_)
+            work = functools.partial(
+                self._run, context, fresh, request, child_
+            )
+            self._turns[instance] = (self._pool.submit(work), work)
             undo.pop_all()
 
     def cancel(self, instance: str, backup: str) -> bool:
@@ -121,6 +130,11 @@ class Backups:
         if running is None or running.backup != backup:
             return False
         running.child.cancel('as was requested')
+        future, work = self._turns.get(instance, (None, None))
+        if future is not None and work is not None and future.cancel():
+            # What is left to be done needs no turn: others may have it for
+            # hours, and the instance is to be free now.
+            threading.Thread(target=work, daemon=True).start()
         return True
 
     def settle(self, instance: typing.Any, backup: str, reason: str) -> None:
@@ -210,6 +224,7 @@ class Backups:
             self._announcer.end(context, _VERB, instance, backup, **result)
         finally:
             child_.ended.set()
+            self._turns.pop(instance.uuid, None)
             self.running.remove(instance.uuid)
 
     def _take_files(self, instance: typing.Any) -> None:

@@ -26,6 +26,7 @@ __all__ = ('Children', 'Running')
 
 #: Seconds beyond the time that a worker has to end, for its last words.
 _MARGIN: typing.Final = 10.0
+_POLL: typing.Final = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +83,23 @@ class Children:
         """The one of an instance, if there is one."""
         with self._lock:
             return self._running.get(instance)
+
+    @contextlib.contextmanager
+    def in_turn(
+        self, running: Running, turns: threading.Semaphore
+    ) -> Iterator[None]:
+        """With one of the turns; without, once the worker was cancelled.
+
+        It does not begin then, and says so by itself.
+        """
+        taken = False
+        while not taken and not running.child.ended.is_set():
+            taken = turns.acquire(timeout=_POLL)
+        try:
+            yield
+        finally:
+            if taken:
+                turns.release()
 
     def cancel(self, instance: str, reason: str) -> None:
         """Have the one of an instance end, and wait until it has."""

@@ -20,6 +20,7 @@ and says loudly why there are no backups.
 
 import json
 import pathlib
+import threading
 import typing
 
 import nova.conf
@@ -61,11 +62,12 @@ class Extension:
         # What is wrong with the options is better said now.
         self._sites.site('')
         self.backups = backups.Backups(host, self._sites)
+        turns = threading.BoundedSemaphore(conf.ekko.max_restores)
         self.restores = restores.Restores(
-            host, self._sites, self.backups.running
+            host, self._sites, self.backups.running, turns
         )
         self.new_servers = new_servers.NewServers(
-            host, self._sites, self.backups.running
+            host, self._sites, self.backups.running, turns
         )
         self.operations = operations.Operations(self._sites)
         self._recovery = recovery.Recovery(

@@ -124,8 +124,10 @@ def restore_instance(
     conversation: conversations.Conversation,
 ) -> dict[str, typing.Any]:
     """Write the disks of a backup beside those of an instance."""
-    record = restore.require(engine.catalog, order.backup)
-    restore.check_project(record, order.site.project)
+    record = restore.of_project(
+        engine.catalog, order.backup, order.site.project
+    )
+    restore.require(record)
     if order.new:
         formats = _formats_of_new(order, record)
     else:

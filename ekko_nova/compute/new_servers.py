@@ -15,9 +15,12 @@
 from collections.abc import Iterator
 import contextlib
 import os
+import threading
 import typing
 
+from nova.compute import task_states
 from nova import exception as nova_exception
+from nova import objects
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
@@ -35,6 +38,8 @@ __all__ = ('NewServers',)
 LOG = logging.getLogger(__name__)
 
 _VERB: typing.Final = 'restore'
+#: Between two looks whether a server is still wanted.
+_LOOK_SECONDS: typing.Final = 5.0
 
 
 class NewServers:
@@ -45,7 +50,9 @@ class NewServers:
         host: str,
         host_sites: sites.Sites,
         running: registry.Children,
+        turns: threading.Semaphore,
     ) -> None:
+        self._turns = turns
         self._sites = host_sites
         self._running = running
         self._announcer = announce.Announcer(host)
@@ -94,6 +101,41 @@ class NewServers:
         )
         child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
         running = registry.Running(child_, 'restore', backup)
-        with self._running.adding(instance.uuid, running):
+        with (
+            self._running.adding(instance.uuid, running),
+            _watched(instance, child_),
+            self._running.in_turn(running, self._turns),
+        ):
             result = child_.run(children.Events())
         restores.replace(result['files'])
+
+
+@contextlib.contextmanager
+def _watched(instance: typing.Any, child_: children.Child) -> Iterator[None]:
+    """End a worker when its server is to be deleted.
+
+    Nova keeps everybody else off a server that it builds, deletions too.
+    """
+    enough = threading.Event()
+
+    def watch() -> None:
+        while not enough.wait(_LOOK_SECONDS):
+            try:
+                found = objects.Instance.get_by_uuid(
+                    instance.obj_context, instance.uuid, expected_attrs=[]
+                )
+                unwanted = found.task_state == task_states.DELETING
+            except nova_exception.InstanceNotFound:
+                unwanted = True
+            except Exception as e:  # noqa: BLE001  the next look may tell
+                LOG.info('not known whether it is wanted: %s', e)
+                continue
+            if unwanted:
+                child_.cancel('the server is being deleted')
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        enough.set()

@@ -55,8 +55,12 @@ class _Upload(children.Events):
 
     def discard(self) -> None:
         """Nobody is to take it for whole."""
+        images = glance.API()
         with contextlib.suppress(nova_exception.NovaException):
-            glance.API().delete(self._context, self._image)
+            # Another host may have been asked, too, and been quicker.
+            found = images.get(self._context, self._image)
+            if found['status'] != 'active':
+                images.delete(self._context, self._image)
 
 
 class _Turns:
@@ -93,6 +97,7 @@ class Operations:
             host_sites.conf.ekko.max_operations, 'ekko-operation'
         )
         self._turns = _Turns()
+        self._waiting: set[_Upload] = set()
         self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
 
     def delete(
@@ -154,6 +159,8 @@ class Operations:
         """End what goes on: the service is about to stop."""
         self.running.close('nova-compute is being stopped')
         self._pool.shutdown(wait=False, cancel_futures=True)
+        while self._waiting:
+            self._waiting.pop().discard()
 
     def _child(self, order: orders.Order) -> children.Child:
         return children.Child(order, self._sites.conf.ekko.cancel_timeout)
@@ -172,6 +179,8 @@ class Operations:
         def work() -> None:
             self._run(running, events or children.Events())
 
+        if isinstance(events, _Upload):
+            self._waiting.add(events)
         try:
             if server is None:
                 self._pool.submit(work)
@@ -182,6 +191,8 @@ class Operations:
             raise
 
     def _run(self, running: registry.Running, events: children.Events) -> None:
+        if isinstance(events, _Upload):
+            self._waiting.discard(events)
         try:
             result = running.child.run(events)
         except Exception as e:

@@ -33,28 +33,31 @@ from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
 
-__all__ = ('check_project', 'require', 'restore_disk', 'select_disk')
+__all__ = ('of_project', 'require', 'restore_disk', 'select_disk')
 
 
-def require(catalog: catalogs.Catalog, backup: str) -> records.Record:
-    """The record of a backup that can be restored.
+def require(record: records.Record) -> None:
+    """See that a backup can be restored.
 
-    :raises exception.BackupNotFound: there is no backup of this id
     :raises exception.IllegalState: it is not available
     """
-    record = catalog.get(backup)
     if record.status is not records.Status.AVAILABLE:
-        raise exception.IllegalState(backup, record.status, 'be restored')
-    return record
+        raise exception.IllegalState(record.id, record.status, 'be restored')
 
 
-def check_project(record: records.Record, project: str) -> None:
-    """See that a backup is of the project that wants something of it.
+def of_project(
+    catalog: catalogs.Catalog, backup: str, project: str
+) -> records.Record:
+    """The record of a backup that belongs to a project.
 
-    :raises exception.BackupNotFound: it is not; more is nobody's business
+    :raises exception.BackupNotFound: there is none, or it is another one's,
+        which is nobody's business: both are said in the same words
     """
-    if record.project != project:
-        raise exception.BackupNotFound(record.id, f'of project {project}')
+    with contextlib.suppress(exception.BackupNotFound):
+        record = catalog.get(backup)
+        if record.project == project:
+            return record
+    raise exception.BackupNotFound(backup, f'of project {project}')
 
 
 def select_disk(
@@ -98,7 +101,8 @@ def restore_disk(
     :raises exception.TargetFailed: it cannot be written
     :raises exception.DataDamaged: a stored byte is not what it was
     """
-    record = require(catalog, backup)
+    record = catalog.get(backup)
+    require(record)
     disk = select_disk(record, name)
     with contextlib.ExitStack() as stack:
         it = stack.enter_context(

@@ -66,14 +66,13 @@ class Restores:
         host: str,
         host_sites: sites.Sites,
         running: registry.Children,
+        turns: threading.Semaphore,
     ) -> None:
         self._host = host
         self._sites = host_sites
         self._running = running
         self._announcer = announce.Announcer(host)
-        self._turn = threading.BoundedSemaphore(
-            host_sites.conf.ekko.max_restores
-        )
+        self._turns = turns
 
     def begin(self, context: typing.Any, instance: str, backup: str) -> None:
         """Have Nova rebuild an instance of ours from a backup.
@@ -185,7 +184,10 @@ class Restores:
         )
         child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
         running = registry.Running(child_, 'restore', backup)
-        with self._running.adding(instance.uuid, running), self._turn:
+        with (
+            self._running.adding(instance.uuid, running),
+            self._running.in_turn(running, self._turns),
+        ):
             files: dict[str, str] = child_.run(children.Events())['files']
         return files
 

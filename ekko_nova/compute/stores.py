@@ -46,12 +46,14 @@ def open_catalog(
     conf: cfg.ConfigOpts,
     environment: Mapping[str, str],
     project: str | None = None,
+    policy: retry.Policy | None = None,
 ) -> Iterator[catalogs.Catalog]:
     """Open the store, for the life of the context.
 
     :param conf: with the section ``[ekko]``
     :param environment: credentials for Swift, as ``OS_*`` or ``ST_*``
     :param project: whose store it is, if each project has its own
+    :param policy: of retries, if not as the configuration has it
     :raises exception.InvalidOption: no store is named, or not a usable one
     """
     url = conf.ekko.store
@@ -67,7 +69,7 @@ def open_catalog(
                 'store', url, 'say whose it is with --project'
             )
         url = url.replace(_PROJECT, project)
-    policy = retry.Policy(
+    policy = policy or retry.Policy(
         attempts=conf.ekko.store_attempts,
         longest_wait=conf.ekko.store_longest_wait,
     )

@@ -451,6 +451,17 @@ class ConflictTest(ApiCase):
         self.assertEqual(kept.id, left.id)
         self.assertEqual(digest, self.digest(server, kept))
 
+    def test_a_server_that_is_locked(self) -> None:
+        server = self.create_server()
+        backup = self.take(server)
+        self.admin.compute.lock_server(server.id)
+        response = self.post(f'/{backup.id}/restore', {'restore': {}})
+        self.assert_error(409, 'InstanceIsLocked', response)
+        self.admin.compute.unlock_server(server.id)
+        restore = self.api.restore_backup(backup)
+        self.assertEqual(server.id, restore.server_id)
+        server.wait()
+
 
 class GoneTest(ApiCase):
     """The server and its image are gone; the backups are not."""

@@ -59,6 +59,7 @@ OWNERS: dict[str, set[str]] = {
     'cryptography': {'backup/codec'},
     'defusedxml': {'virt'},
     'flask': {'api'},
+    'glanceclient': {'api'},
     'jsonschema': {'api'},
     'keystoneauth1': {'backup/store', 'conf'},
     'libvirt': {'virt'},

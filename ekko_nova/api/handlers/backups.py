@@ -330,7 +330,10 @@ def noted(
 def cancel(request: requests.Request, backup: str) -> _Answer:
     """Have a backup end that is being taken."""
     seen = request.backup(backup)
-    request.require(seen, 'be cancelled', states.Status.CREATING)
+    # Also one that is shown as an error because nobody has heard of its
+    # host: the host may still be at it.
+    if seen.record.status is not records.Status.CREATING:
+        request.require(seen, 'be cancelled', states.Status.CREATING)
     cloud = request.services.cloud
     instance = cloud.instance(request.context, seen.record.server)
     cloud.hosts.cancel_backup(request.context, instance, backup)

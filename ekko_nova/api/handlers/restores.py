@@ -62,6 +62,11 @@ def restore(request: requests.Request, backup: str) -> _Answer:
         )
     cloud = request.services.cloud
     instance = cloud.instance(request.context, server)
+    if instance.locked and not request.context.is_admin:
+        # As Nova has it for a rebuild, which this is.
+        raise errors.ApiError(
+            409, 'InstanceIsLocked', f'server {server} is locked'
+        )
     cloud.hosts.restore_backup(request.context, instance, backup)
     return {'server': {'id': server}}
 

@@ -86,7 +86,10 @@ RESET_STATUS: typing.Final = base.body(
 
 #: Every query may name the project, which administrators need to.
 PROJECT: typing.Final[dict[str, base.Schema]] = {
-    'project_id': {'type': 'string', 'pattern': '^[a-zA-Z0-9-]{1,64}$'}
+    'project_id': {
+        'type': 'string',
+        'pattern': '^[a-zA-Z0-9-]{1,64}' + base.END,
+    }
 }
 
 LIST: typing.Final[dict[str, base.Schema]] = {
@@ -97,12 +100,13 @@ LIST: typing.Final[dict[str, base.Schema]] = {
     'since': _TIME,
     'all_projects': {'type': 'string', 'enum': ['true', 'false']},
     'marker': base.UUID,
-    'limit': {'type': 'string', 'pattern': '^[1-9][0-9]{0,8}$'},
+    'limit': {'type': 'string', 'pattern': '^[1-9][0-9]{0,8}' + base.END},
     'sort': {
         'type': 'string',
-        'pattern': '^(KEY)(:(asc|desc))?(,(KEY)(:(asc|desc))?)*$'.replace(
+        'pattern': '^(KEY)(:(asc|desc))?(,(KEY)(:(asc|desc))?)*'.replace(
             'KEY', '|'.join(SORT_KEYS)
-        ),
+        )
+        + base.END,
     },
 }
 

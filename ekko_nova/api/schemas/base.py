@@ -15,6 +15,7 @@
 import typing
 
 __all__ = (
+    'END',
     'ERROR',
     'LINKS',
     'METADATA',
@@ -28,6 +29,9 @@ __all__ = (
 
 Schema: typing.TypeAlias = dict[str, typing.Any]
 
+#: Python's ``$`` would match in front of a newline, too.
+END: typing.Final = r'$(?!\n)'
+
 UUID: typing.Final[Schema] = {'type': 'string', 'format': 'uuid'}
 
 NAME: typing.Final[Schema] = {
@@ -35,13 +39,13 @@ NAME: typing.Final[Schema] = {
     'minLength': 1,
     'maxLength': 255,
     # Something to be seen, and nothing that moves a cursor.
-    'pattern': r'^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$',
+    'pattern': r'^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*' + END,
 }
 
 METADATA: typing.Final[Schema] = {
     'type': 'object',
     'maxProperties': 128,
-    'propertyNames': {'pattern': '^[a-zA-Z0-9-_:. ]{1,255}$'},
+    'propertyNames': {'pattern': '^[a-zA-Z0-9-_:. ]{1,255}' + END},
     'additionalProperties': {'type': 'string', 'maxLength': 255},
 }
 

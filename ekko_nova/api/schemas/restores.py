@@ -57,7 +57,7 @@ CREATE_SERVER: typing.Final[base.Schema] = {
                     'maxLength': 255,
                     # Nova looks for whatever it is given in its database,
                     # which does not take everything.
-                    'pattern': '^[a-zA-Z0-9. _-]+$',
+                    'pattern': '^[a-zA-Z0-9. _-]+' + base.END,
                 },
                 'networks': {
                     'anyOf': [
@@ -92,12 +92,47 @@ SERVER: typing.Final[base.Schema] = {
     },
 }
 
+#: What Glance keeps of an image by itself; a property cannot be called so.
+_GLANCE_S: typing.Final = (
+    'checksum',
+    'container_format',
+    'created_at',
+    'direct_url',
+    'disk_format',
+    'file',
+    'id',
+    'locations',
+    'min_disk',
+    'min_ram',
+    'name',
+    'os_hash_algo',
+    'os_hash_value',
+    'os_hidden',
+    'owner',
+    'protected',
+    'schema',
+    'self',
+    'size',
+    'status',
+    'stores',
+    'tags',
+    'updated_at',
+    'virtual_size',
+    'visibility',
+)
+
 CREATE_IMAGE: typing.Final = base.body(
     'image',
     {
         'name': base.NAME,
         'disk': {'type': 'string', 'minLength': 1, 'maxLength': 64},
-        'properties': base.METADATA,
+        'properties': {
+            **base.METADATA,
+            'propertyNames': {
+                **base.METADATA['propertyNames'],
+                'not': {'enum': list(_GLANCE_S)},
+            },
+        },
     },
     'name',
 )

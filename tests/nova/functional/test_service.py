@@ -17,6 +17,7 @@ Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
 """
 
 import sys
+import threading
 import time
 import typing
 
@@ -154,6 +155,25 @@ class WithStoreTest(ServiceCase):
         self.assertEqual('Error', event.result)
         self.assertIn('connecting to', event.details)
         # Nobody could look for what it left: that is for later.
+        self.assertEqual(BACKUP, state.backup_of(self.instance()))
+
+    def test_cancelled_while_it_waits(self) -> None:
+        """It needs no turn for that, which others may have for hours."""
+        uuid = self.server['id']
+        context = nova_context.RequestContext('user', 'project', True)
+        backups = self.service.driver._ekko.extension.backups
+        let_go = threading.Event()
+        self.addCleanup(let_go.set)
+        for _ in range(nova.conf.CONF.ekko.max_backups):
+            backups._pool.submit(let_go.wait)
+        self.backups.create_backup(context, self.instance(), BACKUP)
+        self.assertEqual('image_backup', self.instance().task_state)
+        self.backups.cancel_backup(context, self.instance(), BACKUP)
+        while backups.running.of(uuid) is not None:
+            time.sleep(0.1)
+        self.assertFalse(let_go.is_set())
+        # There is no libvirt here to look for what is left.
+        self.assertIn('cancelled', self.stdlog.logger.output)
         self.assertEqual(BACKUP, state.backup_of(self.instance()))
 
     def test_the_lock_is_novas(self) -> None:

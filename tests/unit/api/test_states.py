@@ -35,12 +35,13 @@ def _seen(
     status: str,
     notes: typing.Mapping[str, typing.Mapping[str, typing.Any]] | None = None,
     age: float = 0,
+    maker: process.Process = process.NOBODY,
 ) -> browse.Seen:
     at = timeutils.utcnow(with_timezone=True)
     at -= datetime.timedelta(seconds=age)
     request = records.Request(str(uuid.uuid4()), known=True)
     record = dataclasses.replace(
-        records.begun('a-server', request, maker=process.NOBODY),
+        records.begun('a-server', request, maker=maker),
         status=records.Status(status),
         updated_at=at,
     )
@@ -56,8 +57,15 @@ class StatusTest(base.TestCase):
         for status in ('creating', 'available', 'deleting', 'error'):
             self.assertEqual(status, states.of(_seen(status), _STALE))
 
+    def test_waiting_takes_as_long_as_it_takes(self) -> None:
+        seen = _seen('creating', age=20 * _STALE)
+        self.assertEqual(_SHOWN.CREATING, states.of(seen, _STALE))
+        forgotten = _seen('creating', age=86401)
+        self.assertEqual(_SHOWN.ERROR, states.of(forgotten, _STALE))
+
     def test_a_maker_that_is_not_heard_of(self) -> None:
-        seen = _seen('creating', age=_STALE + 1)
+        elsewhere = process.Process('another-host', 'boot', 1, 1)
+        seen = _seen('creating', age=_STALE + 1, maker=elsewhere)
         self.assertEqual(_SHOWN.ERROR, states.of(seen, _STALE))
         self.assertIn(
             'not been heard', states.reason(seen, _SHOWN.ERROR) or ''

@@ -73,7 +73,7 @@ class BodyTest(base.TestCase):
         )
 
     def test_names_that_cannot_be_seen(self) -> None:
-        for name in ('', ' ', '\n', 'a\x00b', 'a\x1b[2J', 'x' * 256):
+        for name in ('', ' ', '\n', 'a\n', 'a\x00b', 'a\x1b[2J', 'x' * 256):
             body = {'backup': {'server_id': _ID, 'name': name}}
             self.assert_refused('backup.name', json.dumps(body).encode())
 
@@ -112,5 +112,9 @@ class QueryTest(base.TestCase):
             ('status', 'fine'),
             ('all_projects', 'maybe'),
             ('project_id', '../other'),
+            # Python's $ matches in front of it.
+            ('sort', 'name\n'),
+            ('limit', '1\n'),
+            ('project_id', 'other\n'),
         ):
             self.assert_refused(f'parameter {name}', (name, value))

@@ -56,6 +56,16 @@ class TransactionTest(test_engine.EngineCase):
             disks=[self.planned],
         )
 
+    def test_one_that_nobody_has_begun_is_no_rival(self) -> None:
+        """nova-api announces a backup before its host has agreed."""
+        request = records.Request('announced', known=True)
+        self.line.catalog.announce(
+            records.begun(engine.SERVER, request, maker=process.NOBODY)
+        )
+        with self.begin('first'):
+            other = self.begin('second')
+            self.assertRaises(exception.InProgress, other.__enter__)
+
     def test_one_at_a_time(self) -> None:
         with self.begin('first'):
             error = self.assertRaises(

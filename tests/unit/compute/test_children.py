@@ -66,6 +66,17 @@ class ChildrenTest(base.TestCase):
         self.assertTrue(one.child.ended.is_set())
         self.children.cancel('another', 'why')
 
+    def test_turns(self) -> None:
+        turns = threading.BoundedSemaphore(1)
+        with self.children.in_turn(running(), turns):
+            waiting = running()
+            threading.Timer(0.1, waiting.child.ended.set).start()
+            # Without a turn, because it was cancelled.
+            with self.children.in_turn(waiting, turns):
+                self.assertTrue(waiting.child.ended.is_set())
+            self.assertFalse(turns.acquire(blocking=False))
+        self.assertTrue(turns.acquire(blocking=False))
+
     def test_when_closed_none_begins(self) -> None:
         one, two = running(), running()
         self.children.add('i', one)
