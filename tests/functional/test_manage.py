@@ -455,7 +455,10 @@ class SignalTest(ManageCase):
     def _interrupted(
         self, number: signal.Signals, delay: float, *words: str | pathlib.Path
     ) -> int:
-        argv = [COMMAND, *words, *self.options]
+        # So that there are moments to be interrupted in.
+        slow = self.root / 'slow.conf'
+        slow.write_text('[ekko]\nbandwidth_limit_mib = 200\n')
+        argv = [COMMAND, '--config-file', slow, *words, *self.options]
         with subprocess.Popen(
             argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:
