@@ -147,7 +147,8 @@ start_nova() {
             "$VENV/bin/nova-$each" "${options[@]}"
     done
     start_wsgi nova-api nova.wsgi.osapi_compute:application 8774 \
-        "${files//;/ }" "OS_NOVA_CONFIG_DIR=$ETC/nova" \
+        "${files//;/ } $VENV/ekko-installed" \
+        "OS_NOVA_CONFIG_DIR=$ETC/nova" \
         "OS_NOVA_CONFIG_FILES=$files"
 }
 

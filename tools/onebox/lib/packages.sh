@@ -19,7 +19,7 @@ UV=uv==0.13.8
 install_packages() {
     logged packages "$CHECKOUT/tools/bootstrap" onebox
     make_environment
-    if [ ! -e "$VENV/ekko-installed" ]; then
+    if [ "$(ekko_digest)" != "$(cat "$VENV/ekko-installed" 2>/dev/null)" ]; then
         install_ekko
         say 'ekko-nova is installed'
     fi
@@ -55,6 +55,13 @@ install_requirements() {
     "${pip[@]}" install --quiet --requirement "$ONEBOX/requirements.lock"
 }
 
+# What of this checkout is installed, in one number: another checkout, or a
+# later commit, is not to be tested by what an earlier one has left.
+ekko_digest() {
+    (cd "$CHECKOUT" && find ekko_nova nova pyproject.toml setup.cfg -type f \
+        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum) | sha256sum
+}
+
 # Built from a copy: a build leaves files behind, and reads those that an
 # earlier one left.
 install_ekko() {
@@ -69,7 +76,7 @@ install_ekko() {
         --disable-pip-version-check --no-build-isolation --no-deps \
         --no-index --force-reinstall "$copy"
     rm -rf "$copy"
-    date >"$VENV/ekko-installed"
+    ekko_digest >"$VENV/ekko-installed"
 }
 
 # ROOT/guest/disk.qcow2
