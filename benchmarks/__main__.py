@@ -29,6 +29,7 @@ import typing
 
 from benchmarks import chart
 from benchmarks import data
+from benchmarks import goals
 from benchmarks import hold_back
 from benchmarks import live
 from benchmarks import manifests
@@ -184,6 +185,7 @@ def main() -> None:
                 )
     rows = report.collected(samples)
     print(report.table(rows))
+    print(goals.judged(rows))
     if args.json:
         report.write_json(args.json, _machine(), rows)
     if args.svg:

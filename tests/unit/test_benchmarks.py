@@ -22,6 +22,7 @@ import fixtures
 
 from benchmarks import chart
 from benchmarks import data
+from benchmarks import goals
 from benchmarks import measure
 from benchmarks import report
 from tests import base
@@ -73,6 +74,22 @@ class ReportTest(base.TestCase):
         root = ElementTree.parse(self.path / 'svg').getroot()
         bars = [each for each in root if each.get('height') == '16']
         self.assertEqual(2, len(bars))
+
+
+class GoalsTest(base.TestCase):
+    def test_ratios(self) -> None:
+        rows = report.collected(
+            [
+                _sample('ekko-nova', 5, 300 << 20),
+                _sample('borg', 9),
+                _sample('zstd -1 -T2', 4),
+            ]
+        )
+        said = goals.judged(rows).splitlines()
+        self.assertEqual(
+            ['NO', 'yes', 'NO'], [line.split()[0] for line in said]
+        )
+        self.assertIn('0.56', said[0])
 
 
 class MeasureTest(base.TestCase):
