@@ -37,7 +37,7 @@ _STATUS: typing.Final = (
     pathlib.Path(__file__).parents[1] / 'tools' / 'onebox' / 'status'
 )
 #: What the server's disk holds, in MiB, so that a backup takes a while.
-_DATA: typing.Final = 512
+_DATA: typing.Final = 128
 _SECONDS: typing.Final = 15.0
 _PAUSE: typing.Final = 0.1
 

@@ -59,7 +59,7 @@ class CinderPosix(base.System):
         self, action: str, image: pathlib.Path, *more: str
     ) -> measure.Usage:
         return self.run(
-            *(_PYTHON, _DRIVER, action, '--store', self.where),
+            *(_PYTHON, '-P', _DRIVER, action, '--store', self.where),
             *('--state', self._state, '--image', image),
             *('--id', self._id(), *more),
         )

@@ -42,9 +42,14 @@ def stored(environment: Mapping[str, str], container: str) -> base.Stored:
 
 
 def remove(environment: Mapping[str, str], container: str) -> None:
-    """Remove a container with all that is in it."""
+    """Remove a container with all that is in it, if there is one."""
     with contextlib.closing(connect(environment)) as connection:
-        _, found = connection.get_container(container, full_listing=True)
+        try:
+            _, found = connection.get_container(container, full_listing=True)
+        except client.ClientException as e:
+            if e.http_status == 404:
+                return
+            raise
         for each in found:
             connection.delete_object(container, each['name'])
         connection.delete_container(container)
