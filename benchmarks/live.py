@@ -165,7 +165,9 @@ class Virtnbdbackup:
         usage = self._run(
             *('virtnbdbackup', *self._where, '-d', self._guest.name),
             *('-l', self._level, '-o', self.store),
-            *('-f', self._guest.image.parent / 'virtnbd.sock'),
+            # Where QEMU's user may write.
+            *('-f', self._guest.image.parent / 'scratch' / 'virtnbd'),
+            *('--scratchdir', self._guest.image.parent / 'scratch'),
         )
         self._level = 'inc'
         return usage
