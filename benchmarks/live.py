@@ -19,7 +19,6 @@ and virtnbdbackup's both read by dirty bitmaps, through libvirt.
 
 from collections.abc import Iterator
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -91,78 +90,44 @@ class Guest:
         self._guest.cleanUp()
 
 
-class Ours:
+class Ours(ekko.Ekko):
     """ekko-nova, to a directory, compressed and encrypted."""
 
-    name = 'ekko-nova'
-    swift = False
-
     def __init__(self, place: base.Place, guest: Guest) -> None:
-        self._place = place
-        self._guest = guest
-        self.store = place.directory / 'store'
-        self._conf = ekko.configure(
-            place.directory,
+        super().__init__(
+            place,
             # Where QEMU's user may write.
             scratch_directory=guest.image.parent / 'scratch',
             socket_directory=guest.image.parent / 'scratch',
         )
-        self._last = ''
-
-    @property
-    def url(self) -> str:
-        return f'file://{self.store}'
+        self._guest = guest
 
     def backup(self) -> measure.Usage:
-        usage = self._run(
-            *('backup', '--domain', self._guest.name),
-            *('--connect', self._guest.uri, '-f', 'json'),
-        )
-        self._last = json.loads(usage.output)['id']
-        return usage
-
-    def restore(self, target: pathlib.Path) -> measure.Usage:
-        return self._run('restore', self._last, '--output', target)
-
-    def stored(self) -> base.Stored:
-        return base.stored_in(self.store)
-
-    def _run(self, *argv: str | os.PathLike[str]) -> measure.Usage:
-        return measure.run(
-            ekko.manage(self._conf, *argv, '--store', self.url),
-            env=self._place.environment,
-            servers=self._place.servers,
+        return self.take(
+            *('--domain', self._guest.name, '--connect', self._guest.uri)
         )
 
 
-class OursToSwift(Ours):
+class OursToSwift(Ours, ekko.EkkoSwift):
     """The same to Swift."""
 
-    name = 'ekko-nova, Swift'
-    swift = True
-    url = 'swift:///ekko'
 
-    def stored(self) -> base.Stored:
-        return swift.stored(self._place.environment, 'ekko')
-
-
-class Virtnbdbackup:
+class Virtnbdbackup(base.System):
     """To a directory, neither compressed nor encrypted: its defaults."""
 
     name = 'virtnbdbackup'
-    swift = False
+    commands = ('virtnbdbackup', 'virtnbdrestore')
 
     def __init__(self, place: base.Place, guest: Guest) -> None:
-        self._place = place
+        super().__init__(place)
         self._guest = guest
-        self.store = place.directory / 'store'
         self._level = 'full'
         # It wants both with every URI that is not of the system's libvirtd,
         # which asks for neither.
         self._where = ('-U', guest.uri, '--user', 'x', '--password', 'x')
 
     def backup(self) -> measure.Usage:
-        usage = self._run(
+        usage = self.run(
             *('virtnbdbackup', *self._where, '-d', self._guest.name),
             *('-l', self._level, '-o', self.store),
             # Where QEMU's user may write.
@@ -175,19 +140,13 @@ class Virtnbdbackup:
     def restore(self, target: pathlib.Path) -> measure.Usage:
         output = target.with_suffix('.d')
         output.mkdir()
-        usage = self._run(
+        usage = self.run(
             *('virtnbdrestore', *self._where),
             *('-i', self.store, '-o', output),
         )
         [restored] = output.glob(f'{self._guest.image.name}*')
         restored.rename(target)
         return usage
-
-    def stored(self) -> base.Stored:
-        return base.stored_in(self.store)
-
-    def _run(self, *argv: str | os.PathLike[str]) -> measure.Usage:
-        return measure.run(argv, env=self._place.environment)
 
 
 System: typing.TypeAlias = Ours | OursToSwift | Virtnbdbackup
@@ -237,7 +196,7 @@ def empty(size: str) -> typing.Callable[[pathlib.Path], None]:
 
 def systems() -> list[type[System]]:
     found: list[type[System]] = [Ours, OursToSwift]
-    if shutil.which('virtnbdbackup'):
+    if Virtnbdbackup.missing() is None:
         found.append(Virtnbdbackup)
     return found
 

@@ -98,7 +98,11 @@ class Ekko(base.System):
             )
 
     def backup(self) -> measure.Usage:
-        usage = self._manage('backup', self.image, '-f', 'json')
+        return self.take(self.image)
+
+    def take(self, *what: str | os.PathLike[str]) -> measure.Usage:
+        """Back up what the words say, and take note of its id."""
+        usage = self._manage('backup', *what, '-f', 'json')
         self.last = json.loads(usage.output)['id']
         return usage
 

@@ -86,11 +86,7 @@ class Catalog:
 
     def is_fenced(self, record: records.Record) -> bool:
         """Whether a backup was discarded while somebody made it."""
-        try:
-            self.store.stat(naming.fence_name(record.server, record.id))
-        except exception.ObjectMissing:
-            return False
-        return True
+        return self._exists(naming.fence_name(record.server, record.id))
 
     def unfence(self, record: records.Record) -> None:
         """Whoever made it has noticed."""
@@ -127,13 +123,14 @@ class Catalog:
         self.store.delete(naming.record_name(record.server, record.id))
         named = self._line(record.server)
         if named and not any(
-            self._is_there(record.server, backup) for backup in named
+            self._exists(naming.record_name(record.server, backup))
+            for backup in named
         ):
             self.store.delete(naming.line_name(record.server))
 
-    def _is_there(self, server: str, backup: str) -> bool:
+    def _exists(self, name: str) -> bool:
         try:
-            self.store.stat(naming.record_name(server, backup))
+            self.store.stat(name)
         except exception.ObjectMissing:
             return False
         return True
