@@ -64,9 +64,14 @@ class ApiCase(onebox.CloudTestCase):
         )
 
     def take(self, server: onebox.Server, **wanted: typing.Any) -> typing.Any:
-        """A backup that is available."""
+        """A backup that is available, of a server that is free again."""
         backup = self.api.create_backup(server_id=server.id, **wanted)
-        return self.api.wait_for_backup(backup, timeout=120)
+        available = self.api.wait_for_backup(backup, timeout=120)
+        onebox.wait_until(
+            'Nova lets the server go',
+            lambda: server.details().task_state != 'image_backup',
+        )
+        return available
 
     def digest(self, server: onebox.Server, backup: typing.Any) -> str:
         return operators.Backups(server).digest(backup.id)

@@ -13,6 +13,7 @@
 """Take, list, show, change, delete, cancel and verify backups."""
 
 import argparse
+import time
 import typing
 
 from openstack import exceptions as sdk_exceptions
@@ -38,6 +39,11 @@ _FAILURES: typing.Final = (
     exceptions.CommandError,
     sdk_exceptions.SDKException,
 )
+
+#: What Nova calls it while a backup is being taken.
+_BACKUP_TASK: typing.Final = 'image_backup'
+#: Seconds between two looks.
+_INTERVAL: typing.Final = 1.0
 
 _Parser: typing.TypeAlias = argparse.ArgumentParser
 _Table: typing.TypeAlias = tuple[typing.Any, typing.Any]
@@ -96,7 +102,9 @@ class CreateBackup(command.ShowOne):
             help='Do not freeze the file systems of the guest',
         )
         base.add_property(parser, 'Set a property on the backup')
-        base.add_wait(parser, 'until the backup is available')
+        base.add_wait(
+            parser, 'until the backup is available and the server free'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
@@ -121,6 +129,10 @@ class CreateBackup(command.ShowOne):
         if parsed_args.wait:
             with base.reporting(f'backup of {server.name}') as report:
                 backup = proxy.wait_for_backup(backup, report)
+                # Nova lets the server go a moment later; what is typed next
+                # may be about the server.
+                while compute.get_server(server.id).task_state == _BACKUP_TASK:
+                    time.sleep(_INTERVAL)
         return base.shown(backup)
 
 

@@ -69,10 +69,15 @@ class BackupTestCase(test.BaseTestCase):  # type: ignore[misc]
 
     @classmethod
     def create_backup(cls, server: str, **wanted: object) -> typing.Any:
-        """A backup that is available; deleted in the end."""
+        """A backup that is available, of a server that is free again.
+
+        It is deleted in the end.
+        """
         backup = cls.backups.create_backup(server, **wanted)
         cls.addClassResourceCleanup(cls.delete_backup, backup['id'])
-        return cls.backups.wait_for_backup(backup['id'])
+        available = cls.backups.wait_for_backup(backup['id'])
+        waiters.wait_for_server_status(cls.servers, server, 'ACTIVE')
+        return available
 
     @classmethod
     def delete_backup(cls, backup: str) -> None:

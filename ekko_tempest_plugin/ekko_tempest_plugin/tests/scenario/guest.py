@@ -16,6 +16,7 @@ import re
 import time
 import typing
 
+from tempest.common import waiters
 from tempest import config
 from tempest.lib.common.utils import data_utils
 from tempest.lib.common.utils.linux import remote_client
@@ -90,6 +91,8 @@ class ConsoleGuest:
                     f'the guest of {self._server} does not boot again'
                 )
             time.sleep(CONF.instance_backup.build_interval)
+        # The guest may be faster than Nova.
+        waiters.wait_for_server_status(self._servers, self._server, 'ACTIVE')
 
     @staticmethod
     def after_boot(state: str) -> str:
