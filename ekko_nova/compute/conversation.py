@@ -15,9 +15,11 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import math
 import pathlib
 import signal
 import threading
+import time
 import types
 import typing
 
@@ -26,6 +28,10 @@ from ekko_nova.compute import link as links
 from ekko_nova import exception
 
 __all__ = ('Conversation',)
+
+#: Seconds between two reports of progress: each costs nova-compute some of the
+#: time in which it answers others.
+_REPORT_INTERVAL: typing.Final = 5.0
 
 
 class Conversation:
@@ -41,6 +47,7 @@ class Conversation:
         self._reason = ''
         self._error: str | None = None
         self._ended = False
+        self._reported = -math.inf
         #: Whether a backup that failed is listed as such.
         self.settled = False
 
@@ -84,7 +91,10 @@ class Conversation:
             raise exception.WorkerFailed(self._error)
 
     def report(self, now: progress.Progress) -> None:
-        """Tell of progress."""
+        """Tell of progress, now and then."""
+        if time.monotonic() < self._reported + _REPORT_INTERVAL:
+            return
+        self._reported = time.monotonic()
         self.say(
             'progress',
             disk=now.disk,
