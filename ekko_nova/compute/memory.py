@@ -22,6 +22,7 @@ __all__ = ('keep',)
 # malloc.h
 _TRIM_THRESHOLD: typing.Final = -1
 _MMAP_THRESHOLD: typing.Final = -3
+_ARENA_MAX: typing.Final = -8
 
 
 def keep() -> None:
@@ -35,3 +36,5 @@ def keep() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, 64 * units.Mi)
         mallopt(_TRIM_THRESHOLD, 256 * units.Mi)
+        # Threads share what is kept.
+        mallopt(_ARENA_MAX, 1)

@@ -12,6 +12,7 @@
 
 """A raw file or a block device that is written without QEMU."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -21,6 +22,7 @@ import typing
 from oslo_utils import units
 
 from ekko_nova import block
+from ekko_nova import direct
 from ekko_nova import exception
 from ekko_nova.virt import intervals
 
@@ -30,16 +32,8 @@ __all__ = ('FileTarget',)
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
 _ZERO_RANGE = 0x10
-# linux/fs.h
-_SYNC_FILE_RANGE_WRITE = 0x02
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.sync_file_range.argtypes = (
-    ctypes.c_int,
-    ctypes.c_int64,
-    ctypes.c_int64,
-    ctypes.c_uint,
-)
 _libc.fallocate.argtypes = (
     ctypes.c_int,
     ctypes.c_int,
@@ -71,6 +65,8 @@ class FileTarget:
         self._path = os.path.abspath(path)
         self._size = size
         self._descriptor = -1
+        self._file: direct.DirectFile
+        self._opened = contextlib.ExitStack()
         self._created = False
 
     def __enter__(self) -> typing.Self:
@@ -92,16 +88,23 @@ class FileTarget:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_EXCL
         try:
-            self._descriptor = os.open(self._path, flags | os.O_CREAT, 0o600)
+            self._keep(os.open(self._path, flags | os.O_CREAT, 0o600))
         except FileExistsError as error:
             if not stat.S_ISBLK(os.stat(self._path).st_mode):
                 raise exception.TargetExists(self._path) from error
             # Of a device, O_EXCL asks that nobody has it mounted.
-            self._descriptor = os.open(self._path, flags)
+            self._keep(os.open(self._path, flags))
             self._require_capacity()
         else:
             self._created = True
             os.ftruncate(self._descriptor, self._size)
+        self._file = self._opened.enter_context(
+            direct.DirectFile(self._path, self._descriptor)
+        )
+
+    def _keep(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._opened.callback(os.close, descriptor)
 
     def _require_capacity(self) -> None:
         capacity = os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -114,9 +117,8 @@ class FileTarget:
         self._close(remove=kind is not None)
 
     def _close(self, *, remove: bool) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._opened.close()
+        self._descriptor = -1
         if remove and self._created:
             os.unlink(self._path)
 
@@ -133,20 +135,10 @@ class FileTarget:
 
         :raises exception.TargetFailed: the bytes could not be written
         """
-        left = memoryview(data)
-        position = offset
         try:
-            while left:
-                written = os.pwrite(self._descriptor, left, position)
-                left = left[written:]
-                position += written
+            self._file.write(offset, data)
         except OSError as error:
             raise self._failed(error) from error
-        # Have the kernel begin to write to the disk, so that the flush in the
-        # end waits for less. Advice only: what fails, the flush tells.
-        _libc.sync_file_range(
-            self._descriptor, offset, len(data), _SYNC_FILE_RANGE_WRITE
-        )
 
     def zero(self, offset: int, length: int) -> None:
         """Make the range read as zeros, without allocating if it can.

@@ -37,6 +37,7 @@ import typing
 from oslo_log import log as logging
 
 from ekko_nova import block
+from ekko_nova import direct
 from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import image
@@ -50,6 +51,10 @@ LOG = logging.getLogger(__name__)
 EXPORT = 'disk'
 TERMINATE_SECONDS = 30.0
 STDERR_MAX = 4096
+# By default glibc (2.36) gives qemu-nbd's buffers back to the kernel after
+# each request, and takes new ones for the next, page by page.
+TUNABLES = 'glibc.malloc.mmap_threshold=67108864:'
+TUNABLES += 'glibc.malloc.trim_threshold=268435456'
 
 
 @contextlib.contextmanager
@@ -77,10 +82,10 @@ def serve(
     """
     path = os.path.abspath(path)
     disk = disk or path
-    options = ['--read-only']
-    bitmaps = image.info(path, format).bitmaps
+    found = image.info(path, format)
+    options = ['--read-only', _cache(path, found.backing)]
     if bitmap is not None:
-        _require_bitmap(bitmaps, bitmap, disk)
+        _require_bitmap(found.bitmaps, bitmap, disk)
         options.append(f'--bitmap={bitmap}')
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
@@ -158,8 +163,7 @@ def create_target(
 def _writable(
     path: str, format: str, socket_directory: str, connections: int
 ) -> Iterator[nbd_target.NbdTarget]:
-    # The page cache buffers writes; QEMU honours a flush in this mode.
-    options = ['--cache=writeback', '--discard=unmap', '--detect-zeroes=off']
+    options = [_cache(path), '--discard=unmap', '--detect-zeroes=off']
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(
             _running(path, format, options, socket_directory, connections)
@@ -174,6 +178,16 @@ def _writable(
         with server.starting(exception.TargetFailed):
             stack.enter_context(target)
         yield target
+
+
+def _cache(*paths: str | None) -> str:
+    """Past the page cache, if the file systems let us; either can be flushed.
+
+    Cold, 2 GiB are read in two thirds of the time, and written in half.
+    """
+    if all(direct.is_supported(path) for path in paths if path is not None):
+        return '--cache=none'
+    return '--cache=writeback'
 
 
 class _Server:
@@ -251,7 +265,7 @@ def _running(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env=dict(os.environ, LC_ALL='C'),
+                env={'GLIBC_TUNABLES': TUNABLES, **os.environ, 'LC_ALL': 'C'},
                 # Ctrl-C on a terminal is for us alone.
                 start_new_session=True,
             )

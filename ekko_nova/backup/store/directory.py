@@ -41,6 +41,7 @@ from ekko_nova.backup.store import location as store_location
 from ekko_nova.backup.store import naming
 from ekko_nova.backup.store import walk
 from ekko_nova import block
+from ekko_nova import direct
 from ekko_nova import exception
 
 __all__ = ('DirectoryStore',)
@@ -82,12 +83,10 @@ def _make_directory(path: pathlib.Path) -> None:
     _sync(path.parent)
 
 
-def _write(descriptor: int, data: block.Buffer) -> None:
+def _write(path: pathlib.Path, descriptor: int, data: block.Buffer) -> None:
     """Write all of ``data``, durably."""
-    with memoryview(data).cast('B') as rest:
-        written = 0
-        while written < len(rest):
-            written += os.write(descriptor, rest[written:])
+    with direct.DirectFile(path, descriptor) as file:
+        file.write(0, data)
     os.fsync(descriptor)
 
 
@@ -289,7 +288,7 @@ class DirectoryStore(base.Store):
                     # taken the file for abandoned.
                     if not _lock(file.fileno()):
                         continue
-                    _write(file.fileno(), data)
+                    _write(path, file.fileno(), data)
                     yield path
                     return
                 finally:
