@@ -17,6 +17,7 @@ Systems take turns, so that the noise of the machine hits all of them.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import os
 import pathlib
 import shutil
 
@@ -67,10 +68,13 @@ def _once(
 ) -> Iterator[report.Sample]:
     system.take_image(source)
     system.prepare()
+    # What is dirty now is nobody's burden later.
+    os.sync()
     before = system.stored()
     for workload, writes in ((FULL, ()), *_CHANGES):
         if writes:
             system.write(writes, f'{seed} {workload}')
+            os.sync()
         usage = system.backup()
         now = system.stored()
         added = now - before
@@ -81,6 +85,7 @@ def _once(
         if system.swift and system.name.startswith('ekko') and not writes:
             raw = limits.put(system.place, added, _CONNECTIONS)
             yield report.Sample(FULL, 'raw Swift puts', raw)
+    os.sync()
     target = system.place.directory / 'restored.raw'
     usage = system.restore(target)
     if not data.same(system.image, target):
@@ -92,6 +97,7 @@ def _limits(
     source: pathlib.Path, directory: pathlib.Path
 ) -> Iterator[report.Sample]:
     target = directory / 'limit'
+    os.sync()
     try:
         usage = limits.compress(source, target)
         stored = target.stat().st_size

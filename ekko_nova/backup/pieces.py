@@ -26,6 +26,8 @@ The digest in a bundle's head covers all bytes behind it, so that a byte that
 belongs to no living piece cannot change unseen either.
 """
 
+import collections
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import hashlib
@@ -77,10 +79,18 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
-    """The content of one object: pieces, each with its offset in it."""
+    """The content of one object.
+
+    :ivar pieces: each with its offset in the object
+    """
 
     number: int
-    pieces: tuple[tuple[int, Piece], ...]
+    pieces: collections.deque[tuple[int, Piece]]
+
+    def unload(self) -> Iterator[tuple[int, Piece]]:
+        """Each piece; nothing is kept of those that were given."""
+        while self.pieces:
+            yield self.pieces.popleft()
 
 
 class Placement:
@@ -96,7 +106,8 @@ class Placement:
         self._overhead = overhead
         self._numbers = 0
         self._number: int | None = None
-        self._pieces: list[tuple[int, Piece]] = []
+        self._pieces: collections.deque[tuple[int, Piece]]
+        self._pieces = collections.deque()
         self._end = BUNDLE_HEAD
 
     def place(self, piece: Piece) -> tuple[base.Layer, Load | None]:
@@ -104,7 +115,7 @@ class Placement:
         length = len(piece.data) + self._overhead
         if 2 * piece.mask.bit_count() >= geometry.BLOCKS:
             number = self._take_number()
-            load = Load(number, ((0, piece),))
+            load = Load(number, collections.deque([(0, piece)]))
             return self._layer(piece, number, 0, length), load
         complete = None
         if self._end + length > self._segment_size:
@@ -120,9 +131,9 @@ class Placement:
         """The bundle that is still open, if there is one."""
         if self._number is None:
             return None
-        load = Load(self._number, tuple(self._pieces))
+        load = Load(self._number, self._pieces)
         self._number = None
-        self._pieces = []
+        self._pieces = collections.deque()
         self._end = BUNDLE_HEAD
         return load
 

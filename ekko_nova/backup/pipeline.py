@@ -36,14 +36,14 @@ def ordered(
 ) -> Generator[_Result, None, None]:
     """Map over items in threads; results come in the order of the items.
 
-    At most ``2 × workers`` results exist at once. Closing the iterator drops
+    At most ``workers + 1`` results exist at once. Closing the iterator drops
     what is not begun, waits for what is, and closes ``items``.
     """
     pool = futures.ThreadPoolExecutor(workers, 'ekko-worker')
     pending: collections.deque[futures.Future[_Result]] = collections.deque()
     try:
         for item in items:
-            if len(pending) == 2 * workers:
+            if len(pending) == workers + 1:
                 yield pending.popleft().result()
             pending.append(pool.submit(function, item))
         while pending:

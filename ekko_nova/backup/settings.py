@@ -28,7 +28,7 @@ class Settings:
     """The choices an operator has.
 
     Peak memory of a backup is about ``(3 × workers + 2 × puts + 2) ×
-    segment_size`` and of a restore ``(3 × workers + cached_bundles) ×
+    segment_size`` and of a restore ``(4 × workers + cached_bundles) ×
     segment_size``, plus what the interpreter needs.
 
     :ivar segment_size: bytes, a power of two from 1 to 64 MiB; a backup set

@@ -220,19 +220,26 @@ class DiskWriter:
 
     def _put(self, load_: pieces.Load) -> None:
         owner = self._owner
-        sealed = []
-        for offset, piece in load_.pieces:
-            context = keys.object_context(
-                owner.set, owner.backup, load_.number, offset
-            )
-            sealed.append(self._cipher.encrypt(piece.data, context))
-        alone = load_.pieces[0][0] == 0
-        data = sealed[0] if alone else pieces.bundle(sealed)
         name = naming.object_name(owner.set, owner.backup, load_.number)
+        data = self._sealed(load_)
         self._store.put(name, data, if_absent=True)
         with self._lock:
             self._stored_bytes += len(data)
             self._objects += 1
+
+    def _sealed(self, load_: pieces.Load) -> block.Buffer:
+        """The content of an object."""
+        alone = load_.pieces[0][0] == 0
+        sealed = [
+            self._cipher.encrypt(
+                piece.data,
+                keys.object_context(
+                    self._owner.set, self._owner.backup, load_.number, offset
+                ),
+            )
+            for offset, piece in load_.unload()
+        ]
+        return sealed[0] if alone else pieces.bundle(sealed)
 
     def _examiner(self, source: block.BlockSource) -> examine.Examiner:
         settings = self._settings

@@ -52,9 +52,14 @@ EXPORT = 'disk'
 TERMINATE_SECONDS = 30.0
 STDERR_MAX = 4096
 # By default glibc (2.36) gives qemu-nbd's buffers back to the kernel after
-# each request, and takes new ones for the next, page by page.
-TUNABLES = 'glibc.malloc.mmap_threshold=67108864:'
-TUNABLES += 'glibc.malloc.trim_threshold=268435456'
+# each request, takes new ones for the next, page by page, and keeps some for
+# each of its threads.
+TUNABLES = (
+    'glibc.malloc.mmap_threshold=67108864:'
+    'glibc.malloc.trim_threshold=268435456:'
+    'glibc.malloc.arena_max=1:'
+    'glibc.malloc.hugetlb=1'
+)
 
 
 @contextlib.contextmanager

@@ -54,14 +54,9 @@ class AesGcm(base.Encryption):
 
     def encrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
         nonce = os.urandom(_NONCE)
-        if not hasattr(self._cipher, 'encrypt_into'):
-            # cryptography before 47
-            return nonce + self._cipher.encrypt(nonce, data, context)
-        sealed = bytearray(len(data) + self.overhead)
-        sealed[:_NONCE] = nonce
-        rest = memoryview(sealed)[_NONCE:]
-        self._cipher.encrypt_into(nonce, data, context, rest)
-        return sealed
+        # bytes, not a bytearray filled in place, which would save a copy here
+        # and cost Swift's client one, and its memory.
+        return nonce + self._cipher.encrypt(nonce, data, context)
 
     def decrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
         if len(data) < self.overhead:
