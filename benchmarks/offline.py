@@ -15,6 +15,7 @@
 Systems take turns, so that the noise of the machine hits all of them.
 """
 
+import collections
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
@@ -49,8 +50,9 @@ def measured(
     :param places: below its directory each system gets one
     """
     for number in range(runs):
-        shift = number % len(systems)
-        for system in [*systems[shift:], *systems[:shift]]:
+        turns = collections.deque(systems)
+        turns.rotate(-number)
+        for system in turns:
             directory = places.directory / 'run'
             directory.mkdir()
             place = base.Place(directory, places.environment, places.servers)

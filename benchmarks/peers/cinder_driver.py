@@ -27,6 +27,7 @@ import types
 from cinder.backup.drivers import posix
 from cinder.backup.drivers import swift
 from cinder import context
+from cinder.db import base
 from cinder import objects
 from oslo_config import cfg
 
@@ -80,7 +81,9 @@ class Backup:
 
 def _driver(store: str):
     if store == 'swift':
-        return swift.SwiftBackupDriver(context.get_admin_context())
+        driver = swift.SwiftBackupDriver(context.get_admin_context())
+        driver.initialize()
+        return driver
     return posix.PosixBackupDriver(context.get_admin_context(), store)
 
 
@@ -89,6 +92,7 @@ def _configure() -> None:
     for name, value in {
         'backup_compression_algorithm': 'zstd',
         'backup_file_size': _CHUNK,
+        'backup_swift_auth': 'single_user',
         'backup_swift_auth_version': '1',
         'backup_swift_auth_url': os.environ.get('ST_AUTH'),
         'backup_swift_user': os.environ.get('ST_USER'),
@@ -109,6 +113,8 @@ def main() -> None:
     args = parser.parse_args()
     _configure()
     objects.register_all()
+    # It would connect to the database.
+    base.Base.__init__ = lambda _: None
     objects.Backup.get_by_id = lambda _, id_: Backup.load(args.state, id_)
     driver = _driver(args.store)
     driver.db = types.SimpleNamespace(volume_get=lambda *_: {'size': 4})
