@@ -145,6 +145,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar='DIRECTORY',
         help='where all of it happens (default: %(default)s)',
     )
+    parser.add_argument(
+        '--with',
+        type=pathlib.Path,
+        action='append',
+        default=[],
+        dest='earlier',
+        metavar='FILE',
+        help='what --json wrote of an earlier run, for one table and picture '
+        'of both; may be given more than once',
+    )
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE')
     parser.add_argument('--svg', type=pathlib.Path, metavar='FILE')
     return parser
@@ -183,7 +193,9 @@ def main() -> None:
                     f'{sample.usage.wall:7.2f} s  {sample.usage.cpu:6.2f} CPU '
                     f'{sample.usage.rss >> 20:5} MiB\n'
                 )
-    rows = report.collected(samples)
+    rows = report.joined(
+        *map(report.read_json, args.earlier), report.collected(samples)
+    )
     print(report.table(rows))
     print(goals.judged(rows))
     if args.json:

@@ -24,7 +24,15 @@ from oslo_utils import units
 
 from benchmarks import measure
 
-__all__ = ('Row', 'Sample', 'collected', 'table', 'write_json')
+__all__ = (
+    'Row',
+    'Sample',
+    'collected',
+    'joined',
+    'read_json',
+    'table',
+    'write_json',
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,3 +150,14 @@ def write_json(
         'rows': [dataclasses.asdict(row) for row in rows],
     }
     path.write_text(json.dumps(document, indent=2) + '\n')
+
+
+def read_json(path: pathlib.Path) -> list[Row]:
+    """The rows that :func:`write_json` has written."""
+    return [Row(**row) for row in json.loads(path.read_text())['rows']]
+
+
+def joined(*runs: Iterable[Row]) -> list[Row]:
+    """The rows of several runs; of the same thing, the last."""
+    found = {(row.workload, row.system): row for run in runs for row in run}
+    return list(found.values())

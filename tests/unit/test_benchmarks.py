@@ -69,6 +69,16 @@ class ReportTest(base.TestCase):
         found = json.loads((self.path / 'json').read_text())
         self.assertEqual([2, 9], [row['wall'] for row in found['rows']])
 
+    def test_runs_are_joined(self) -> None:
+        report.write_json(self.path / 'json', {}, self.rows)
+        again = report.collected([_sample('ours', 7)])
+        rows = report.joined(report.read_json(self.path / 'json'), again)
+        self.assertEqual(2, len(rows))
+        self.assertEqual(
+            {**{row.system: row.wall for row in self.rows}, 'ours': 7},
+            {row.system: row.wall for row in rows},
+        )
+
     def test_picture(self) -> None:
         chart.draw(self.path / 'svg', self.rows)
         root = ElementTree.parse(self.path / 'svg').getroot()
