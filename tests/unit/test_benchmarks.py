@@ -101,6 +101,21 @@ class GoalsTest(base.TestCase):
         )
         self.assertIn('0.56', said[0])
 
+    def test_less_what_is_not_ours(self) -> None:
+        workload = 'live: 1,024 × 64 KiB'
+        walls = {
+            (workload, 'ekko-nova, Swift'): 3.0,
+            (workload, 'virtnbdbackup'): 4.0,
+            ('live: no change', 'libvirt, job alone'): 1.0,
+        }
+        rows = report.collected(
+            report.Sample(*what, measure.Usage(wall, wall), 7)
+            for what, wall in walls.items()
+        )
+        said = goals.judged(rows).splitlines()
+        self.assertEqual(['0.75', '0.50'], [x.split()[1] for x in said[:2]])
+        self.assertIn('less libvirt, job alone', said[1])
+
 
 class MeasureTest(base.TestCase):
     def test_a_command(self) -> None:
