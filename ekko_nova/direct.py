@@ -36,7 +36,11 @@ ALIGNMENT: typing.Final = 4096
 
 
 class _Buffers(threading.local):
-    """Aligned memory of each thread."""
+    """Aligned memory of each thread.
+
+    Shared, as mmap has it by default: what open(2) says of O_DIRECT and
+    fork(2) is about private memory.
+    """
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, 4 * units.Mi)
