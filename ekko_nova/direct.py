@@ -18,6 +18,7 @@ the kernel's dearest part of a backup: 3 s of processor time for 1.4 GiB,
 against 0.2 s (Linux 6.18, ext4).
 """
 
+import contextlib
 import errno
 import mmap
 import os
@@ -80,13 +81,11 @@ class DirectFile:
     def __init__(self, path: str | os.PathLike[str], descriptor: int) -> None:
         self._cached = descriptor
         self._direct: int | None = None
-        try:
+        # File systems differ in how they say that they know no such thing.
+        with contextlib.suppress(OSError):
             self._direct = os.open(
                 path, os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT
             )
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
 
     def __enter__(self) -> typing.Self:
         return self
