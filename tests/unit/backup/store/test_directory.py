@@ -153,7 +153,7 @@ class TestIncomplete(TestCase):
 
     def test_after_every_error_nothing_is_left(self) -> None:
         self.store.put('a', b'old')
-        for call in ('os.write', 'os.fsync', 'pathlib.Path.rename'):
+        for call in ('os.pwrite', 'os.fsync', 'pathlib.Path.rename'):
             with fixtures.MonkeyPatch(call, _raising(errno.EIO)):
                 self.assertRaises(
                     exception.StoreUnavailable, self.store.put, 'a', b'new'
