@@ -82,6 +82,9 @@ class Events:
         """
         raise NotImplementedError
 
+    def discard(self) -> None:
+        """Nothing came of it."""
+
 
 class Child:
     """One worker. Any thread may cancel it; one waits for it.

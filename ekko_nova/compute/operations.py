@@ -97,7 +97,7 @@ class Operations:
             host_sites.conf.ekko.max_operations, 'ekko-operation'
         )
         self._turns = _Turns()
-        self._waiting: set[_Upload] = set()
+        self._waiting: set[children.Events] = set()
         self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
 
     def delete(
@@ -116,7 +116,7 @@ class Operations:
         order = orders.DeleteOrder(
             self._sites.site(project), backup, context.request_id, force
         )
-        self._begin(order, 'deletion', server=server)
+        self._begin(order, 'deletion', children.Events(), server)
 
     def verify(
         self, context: typing.Any, project: str, backup: str, *, deep: bool
@@ -128,7 +128,7 @@ class Operations:
         order = orders.VerifyOrder(
             self._sites.site(project), backup, context.request_id, deep
         )
-        self._begin(order, 'verification')
+        self._begin(order, 'verification', children.Events())
 
     def export(
         self,
@@ -169,7 +169,7 @@ class Operations:
         self,
         order: orders.DeleteOrder | orders.VerifyOrder | orders.ExportOrder,
         activity: str,
-        events: children.Events | None = None,
+        events: children.Events,
         server: str | None = None,
     ) -> None:
         child_ = self._child(order)
@@ -177,22 +177,21 @@ class Operations:
         self.running.add(order.backup, running)
 
         def work() -> None:
-            self._run(running, events or children.Events())
+            self._run(running, events)
 
-        if isinstance(events, _Upload):
-            self._waiting.add(events)
+        self._waiting.add(events)
         try:
             if server is None:
                 self._pool.submit(work)
             else:
                 self._pool.submit(self._turns.take, server, work)
         except BaseException:
+            self._waiting.discard(events)
             self.running.remove(order.backup)
             raise
 
     def _run(self, running: registry.Running, events: children.Events) -> None:
-        if isinstance(events, _Upload):
-            self._waiting.discard(events)
+        self._waiting.discard(events)
         try:
             result = running.child.run(events)
         except Exception as e:
@@ -201,8 +200,7 @@ class Operations:
                 *(running.activity, running.backup, e),
                 exc_info=not isinstance(e, exception.EkkoError),
             )
-            if isinstance(events, _Upload):
-                events.discard()
+            events.discard()
         else:
             LOG.info(
                 '%s of backup %s is done: %s',
