@@ -218,8 +218,7 @@ def measured(
     daemon.setUp()
     try:
         for number in range(runs):
-            shift = number % len(found)
-            for system in [*found[shift:], *found[:shift]]:
+            for system in base.in_turns(found, number):
                 with running(daemon, converted(source)) as guest:
                     yield from once(
                         system, guest, place, _CHANGES, str(number)

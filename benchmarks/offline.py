@@ -15,7 +15,6 @@
 Systems take turns, so that the noise of the machine hits all of them.
 """
 
-import collections
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
@@ -50,9 +49,7 @@ def measured(
     :param places: below its directory each system gets one
     """
     for number in range(runs):
-        turns = collections.deque(systems)
-        turns.rotate(-number)
-        for system in turns:
+        for system in base.in_turns(systems, number):
             directory = places.directory / 'run'
             directory.mkdir()
             place = base.Place(directory, places.environment, places.servers)

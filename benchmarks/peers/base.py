@@ -13,6 +13,8 @@
 """What every system has to do, so that all do the same."""
 
 import abc
+import collections
+from collections.abc import Sequence
 import dataclasses
 import os
 import pathlib
@@ -23,7 +25,9 @@ import typing
 from benchmarks import data
 from benchmarks import measure
 
-__all__ = ('Place', 'Stored', 'System', 'stored_in')
+__all__ = ('Place', 'Stored', 'System', 'in_turns', 'stored_in')
+
+_System = typing.TypeVar('_System')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +50,13 @@ def stored_in(directory: pathlib.Path) -> Stored:
         path.stat().st_size for path in directory.rglob('*') if path.is_file()
     ]
     return Stored(sum(sizes), len(sizes))
+
+
+def in_turns(systems: Sequence[_System], number: int) -> Sequence[_System]:
+    """Each begins once, so that the noise of a machine hits all of them."""
+    turns = collections.deque(systems)
+    turns.rotate(-number)
+    return turns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

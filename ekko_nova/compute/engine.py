@@ -25,8 +25,8 @@ from oslo_utils import units
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup.codec import load as codecs
 from ekko_nova.backup import settings as settings_
-from ekko_nova.compute import memory
 from ekko_nova.compute import stores
+from ekko_nova import memory
 from ekko_nova.virt import scratch
 
 __all__ = ('Engine', 'open_engine')

@@ -39,6 +39,7 @@ from oslo_log import log as logging
 from ekko_nova import block
 from ekko_nova import direct
 from ekko_nova import exception
+from ekko_nova import memory
 from ekko_nova.virt import file_target
 from ekko_nova.virt import image
 from ekko_nova.virt import nbd
@@ -51,15 +52,6 @@ LOG = logging.getLogger(__name__)
 EXPORT = 'disk'
 TERMINATE_SECONDS = 30.0
 STDERR_MAX = 4096
-# By default glibc (2.36) gives qemu-nbd's buffers back to the kernel after
-# each request, takes new ones for the next, page by page, and keeps some for
-# each of its threads.
-TUNABLES = (
-    'glibc.malloc.mmap_threshold=67108864:'
-    'glibc.malloc.trim_threshold=268435456:'
-    'glibc.malloc.arena_max=1:'
-    'glibc.malloc.hugetlb=1'
-)
 
 
 @contextlib.contextmanager
@@ -270,7 +262,11 @@ def _running(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env={'GLIBC_TUNABLES': TUNABLES, **os.environ, 'LC_ALL': 'C'},
+                env={
+                    'GLIBC_TUNABLES': memory.TUNABLES,
+                    **os.environ,
+                    'LC_ALL': 'C',
+                },
                 # Ctrl-C on a terminal is for us alone.
                 start_new_session=True,
             )

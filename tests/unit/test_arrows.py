@@ -31,7 +31,7 @@ PACKAGE = 'ekko_nova'
 
 #: Modules that everybody may import; they import nothing of ours but each
 #: other.
-LEAVES = frozenset({'block', 'direct', 'exception'})
+LEAVES = frozenset({'block', 'direct', 'exception', 'memory'})
 
 #: Room: the rooms it may import, besides itself and the leaves.
 ARROWS: dict[str, set[str]] = {

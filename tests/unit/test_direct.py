@@ -78,6 +78,7 @@ class DirectFileTest(base.TestCase):
                 raise OSError(errno.EINVAL, 'Invalid argument')
             return real(path, flags, mode)
 
+        self.path.write_bytes(b'')
         with mock.patch.object(os, 'open', autospec=True, side_effect=refuse):
             self.assertFalse(direct.is_supported(self.path))
             self.write([(0, 5 << 20), (4096, 4096), (7, 100)])
@@ -118,4 +119,6 @@ class DirectFileTest(base.TestCase):
 
     def test_is_supported(self) -> None:
         self.assertFalse(direct.is_supported(self.path))
+        self.path.write_bytes(b'')
+        self.assertTrue(direct.is_supported(self.path))
         self.assertFalse(direct.is_supported('json:{"driver": "nbd"}'))

@@ -42,8 +42,6 @@ _FAILURES: typing.Final = (
 
 #: What Nova calls it while a backup is being taken.
 _BACKUP_TASK: typing.Final = 'image_backup'
-#: Seconds between two looks.
-_INTERVAL: typing.Final = 1.0
 
 _Parser: typing.TypeAlias = argparse.ArgumentParser
 _Table: typing.TypeAlias = tuple[typing.Any, typing.Any]
@@ -132,7 +130,7 @@ class CreateBackup(command.ShowOne):
                 # Nova lets the server go a moment later; what is typed next
                 # may be about the server.
                 while compute.get_server(server.id).task_state == _BACKUP_TASK:
-                    time.sleep(_INTERVAL)
+                    time.sleep(base.INTERVAL)
         return base.shown(backup)
 
 

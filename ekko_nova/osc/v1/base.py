@@ -25,6 +25,7 @@ from osc_lib import exceptions
 from ekko_nova.osc import progress
 
 __all__ = (
+    'INTERVAL',
     'add_backup',
     'add_property',
     'add_wait',
@@ -33,6 +34,9 @@ __all__ = (
     'reporting',
     'shown',
 )
+
+#: Seconds between two looks of ``--wait``.
+INTERVAL: typing.Final = 1.0
 
 _HIDDEN: typing.Final = frozenset({'links', 'location', 'quiesce'})
 

@@ -29,8 +29,6 @@ __all__ = ('ExportBackup', 'RestoreBackup')
 _Parser: typing.TypeAlias = argparse.ArgumentParser
 _Table: typing.TypeAlias = tuple[typing.Any, typing.Any]
 
-_INTERVAL: typing.Final = 1.0
-
 _ONLY_NEW: typing.Final = (
     'flavor',
     'network',
@@ -136,7 +134,7 @@ class RestoreBackup(command.ShowOne):
             )
             if finished and server.task_state is None:
                 return
-            time.sleep(_INTERVAL)
+            time.sleep(base.INTERVAL)
 
     def _new(
         self, backup: typing.Any, parsed_args: argparse.Namespace
@@ -161,7 +159,7 @@ class RestoreBackup(command.ShowOne):
 
     def _wait_for_new(self, server: typing.Any) -> typing.Any:
         while server.status not in ('ACTIVE', 'ERROR'):
-            time.sleep(_INTERVAL)
+            time.sleep(base.INTERVAL)
             server = self._compute.get_server(server.id)
         if server.status == 'ERROR':
             fault = server.fault or {}
