@@ -44,7 +44,7 @@ class _Buffers(threading.local):
     """
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 4 * units.Mi)
+        self.memory = mmap.mmap(-1, units.Mi)
 
 
 _buffers = _Buffers()

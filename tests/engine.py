@@ -59,7 +59,7 @@ class Line:
 
     def backup(self, *, full: bool = False) -> records.Record:
         """Take a backup as a compute host would."""
-        prune.collect(self.catalog, self.settings, SERVER)
+        survey = prune.collect(self.catalog, self.settings, SERVER).survey
         parent = self._parent()
         incremental = (
             not full and parent is not None and parent.id == self.tracked
@@ -83,10 +83,9 @@ class Line:
         with transaction.Transaction(
             self.catalog,
             self.settings,
-            server=SERVER,
-            request=records.Request(backup),
+            records.begun(SERVER, records.Request(backup), disks=(planned,)),
             parent=None if full else parent,
-            disks=[planned],
+            survey=survey,
         ) as job:
             job.write_disk(planned, source)
             # From here on the backup may exist, even if commit fails.

@@ -22,10 +22,11 @@ names its backups in one object, which is read as it was written, and a backup
 counts if either the line or the listing names it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 import contextlib
 import dataclasses
 import datetime
+import typing
 
 from oslo_log import log as logging
 from oslo_utils import timeutils
@@ -33,6 +34,7 @@ from oslo_utils import timeutils
 from ekko_nova.backup import document
 from ekko_nova.backup import naming
 from ekko_nova.backup import notes
+from ekko_nova.backup import pipeline
 from ekko_nova.backup import record as records
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
@@ -40,6 +42,9 @@ from ekko_nova import exception
 __all__ = ('Catalog', 'Survey')
 
 LOG = logging.getLogger(__name__)
+
+#: Records that are read at once: each is small, and a request of its own.
+_READERS: typing.Final = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,23 +174,40 @@ class Catalog:
         except exception.ObjectMissing:
             return None
 
-    def survey(self, server: str | None = None) -> Survey:
+    def survey(
+        self, server: str | None = None, *, since: Survey | None = None
+    ) -> Survey:
         """All records, of one server or of all, with the damaged ones.
 
         Of all servers, those that a lagging listing does not name are not.
 
+        :param since: an earlier one. Backups that had ended by then are
+            taken from it, whatever became of them: enough for who only asks
+            what is being made.
         :raises exception.ObjectDamaged: the server's line is
         """
+        known = {
+            naming.record_name(record.server, record.id): record
+            for record in (since.records if since else ())
+            if record.status in records.ENDED
+        }
+
+        def look(name: str) -> records.Record | exception.DataDamaged:
+            try:
+                return known.get(name) or self._read(name)
+            except exception.DataDamaged as e:
+                return e
+
         readable = []
         damaged = []
         gone = set()
-        for name in self._names(server):
-            try:
-                readable.append(self._read(name))
-            except exception.ObjectMissing:
-                gone.add(name.rpartition('/')[2].removesuffix('.json'))
-            except exception.DataDamaged as e:
-                damaged.append(e)
+        for found in pipeline.ordered(look, self._names(server), _READERS):
+            if isinstance(found, records.Record):
+                readable.append(found)
+            elif isinstance(found, exception.ObjectMissing):
+                gone.add(found.name.rpartition('/')[2].removesuffix('.json'))
+            else:
+                damaged.append(found)
         readable.sort(key=lambda record: (record.created_at, record.id))
         return Survey(tuple(readable), tuple(damaged), frozenset(gone))
 
@@ -220,7 +242,7 @@ class Catalog:
             count += 1
         return count
 
-    def _names(self, server: str | None) -> Iterator[str]:
+    def _names(self, server: str | None) -> Generator[str, None, None]:
         named = set()
         if server is not None:
             named = {

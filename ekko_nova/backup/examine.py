@@ -15,6 +15,7 @@
 from collections.abc import Iterator
 import dataclasses
 import functools
+import typing
 
 from ekko_nova.backup.codec import base as codec_base
 from ekko_nova.backup import geometry as geometry_
@@ -24,6 +25,13 @@ from ekko_nova.backup import pieces
 from ekko_nova import block
 
 __all__ = ('Blocks', 'Examined', 'Examiner', 'Task')
+
+#: Of what does not compress, such as encrypted file systems and most media, a
+#: few samples tell, so that it is not compressed in vain. Their number, their
+#: size in bytes, and how many times as long as all of them a piece has to be.
+_SAMPLES: typing.Final = 16
+_SAMPLE: typing.Final = 4096
+_WORTH: typing.Final = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,10 +180,11 @@ class Examiner:
 
     def _piece(self, task: Task, blocks: Blocks, mask: int) -> pieces.Piece:
         plain = blocks.join(mask)
-        data = self._compression.compress(plain)
-        codec = self._packed
-        if len(data) >= len(plain):
-            data, codec = plain, self._unpacked
+        data, codec = plain, self._unpacked
+        if self._may_shrink(plain):
+            packed = self._compression.compress(plain)
+            if len(packed) < len(plain):
+                data, codec = packed, self._packed
         return pieces.Piece(
             segment=task.segment,
             mask=mask,
@@ -184,3 +193,18 @@ class Examiner:
             codec=codec,
             digest=pieces.digest(plain),
         )
+
+    def _may_shrink(self, plain: block.Buffer) -> bool:
+        """Whether any of some samples does; of something small, always."""
+        step = len(plain) // _SAMPLES
+        if step < _WORTH * _SAMPLE:
+            return True
+        with memoryview(plain) as view:
+            samples = (
+                view[position : position + _SAMPLE]
+                for position in range(0, step * _SAMPLES, step)
+            )
+            return any(
+                len(self._compression.compress(sample)) < _SAMPLE
+                for sample in samples
+            )

@@ -12,10 +12,7 @@
 
 """Get pieces back: from the store, through the codecs, checked."""
 
-import collections
-from concurrent import futures
-import threading
-
+from ekko_nova.backup import bundles as bundles_
 from ekko_nova.backup.codec import keys
 from ekko_nova.backup.codec import load
 from ekko_nova.backup import keyring as keyrings
@@ -32,9 +29,12 @@ __all__ = ('Fetcher',)
 class Fetcher:
     """Fetches the pieces that one manifest names; safe in many threads.
 
-    A piece that is an object of its own is read as that; of a bundle all is
-    read once and kept while it is among the ``bundles`` used last, because
-    the pieces of a bundle lie in the order of the disk.
+    A piece that is an object of its own is read as that, others out of
+    :class:`~ekko_nova.backup.bundles.Bundles`.
+
+    :param room: segments that may be kept for those
+    :param whole: check every byte of a bundle, also of pieces that are not
+        asked for
     """
 
     def __init__(
@@ -42,15 +42,19 @@ class Fetcher:
         store: store_base.Store,
         header: base.Header,
         keyring: keyrings.Keyring,
-        bundles: int,
+        room: int,
+        *,
+        whole: bool,
     ) -> None:
         self._store = store
         self._header = header
         self._keyring = keyring
-        self._limit = bundles
-        self._lock = threading.Lock()
-        self._bundles: collections.OrderedDict[str, futures.Future[bytes]] = (
-            collections.OrderedDict()
+        # No bundle is longer than a segment: see pieces.Placement.
+        self._bundles = bundles_.Bundles(
+            store,
+            room=room * header.segment_size,
+            largest=header.segment_size,
+            whole=whole,
         )
 
     def object_name(self, layer: base.Layer) -> str:
@@ -92,29 +96,9 @@ class Fetcher:
         if layer.offset == 0:
             data: block.Buffer = self._store.get(name)
         else:
-            end = layer.offset + layer.length
-            data = memoryview(self._bundle(name))[layer.offset : end]
+            data = self._bundles.piece(name, layer.offset, layer.length)
         if len(data) != layer.length:
             raise exception.ObjectDamaged(
                 name, 'an object must have the length in the manifest'
             )
         return data
-
-    def _bundle(self, name: str) -> bytes:
-        """A bundle, read by one thread however many want it at once."""
-        with self._lock:
-            found = self._bundles.get(name)
-            mine = found is None
-            if found is None:
-                found = self._bundles[name] = futures.Future()
-                while len(self._bundles) > self._limit:
-                    self._bundles.popitem(last=False)
-            self._bundles.move_to_end(name)
-        if mine:
-            try:
-                data = self._store.get(name)
-                pieces.check_bundle(name, data)
-                found.set_result(data)
-            except BaseException as e:  # noqa: BLE001  whoever waits gets it
-                found.set_exception(e)
-        return found.result()

@@ -47,9 +47,12 @@ def open_disk(
     settings: settings_.Settings,
     record: records.Record,
     disk: records.DiskRecord,
+    *,
+    whole: bool = False,
 ) -> Iterator[OpenedDisk]:
     """Fetch a disk's manifest and open it, for the life of the context.
 
+    :param whole: check every byte of the objects that pieces are read from
     :raises exception.WrongKey: it is encrypted, and the key is not at hand
     :raises exception.DataDamaged: the manifest is missing or damaged
     """
@@ -66,6 +69,10 @@ def open_disk(
             ) from e
         with manifest:
             fetcher = fetch.Fetcher(
-                store, manifest.header, keyring, settings.cached_bundles
+                store,
+                manifest.header,
+                keyring,
+                settings.cached_bundles,
+                whole=whole,
             )
             yield OpenedDisk(disk, manifest, keyring, fetcher)

@@ -38,6 +38,7 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova import exception
 
 __all__ = (
+    'Collected',
     'Reclaimed',
     'collect',
     'delete',
@@ -60,6 +61,18 @@ class Reclaimed:
     """What a deletion freed: objects, manifest parts not counted."""
 
     objects: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Collected:
+    """What was found interrupted, and what is there without it.
+
+    :ivar removed: backups; their disks may still have the bitmaps that were
+        begun for them
+    """
+
+    removed: tuple[records.Record, ...]
+    survey: catalogs.Survey
 
 
 def delete(
@@ -131,12 +144,8 @@ def _claimed(record: records.Record) -> records.Record:
 
 def collect(
     catalog: catalogs.Catalog, settings: settings_.Settings, server: str
-) -> tuple[records.Record, ...]:
-    """Remove what interrupted backups and deletions of a server left.
-
-    :returns: the backups that were removed; their disks may still have the
-        bitmaps that were begun for them
-    """
+) -> Collected:
+    """Remove what interrupted backups and deletions of a server left."""
     survey = catalog.survey(server)
     collected = []
     for record in survey.records:
@@ -144,7 +153,9 @@ def collect(
             LOG.info('collected leftovers: backup=%s', record.id)
             collected.append(record)
     catalog.remove_fences(server, _FENCED * settings.stale_after)
-    return tuple(collected)
+    if collected:
+        survey = catalog.survey(server)
+    return Collected(tuple(collected), survey)
 
 
 def _collect(
@@ -153,7 +164,7 @@ def _collect(
     survey: catalogs.Survey,
     record: records.Record,
 ) -> bool:
-    if record.status in (records.Status.AVAILABLE, records.Status.ERROR):
+    if record.status in records.ENDED:
         return False
     if record.status is records.Status.CREATING:
         if not chain.is_abandoned(record, settings.stale_after):

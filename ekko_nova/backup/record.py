@@ -40,6 +40,7 @@ from ekko_nova.backup import process
 from ekko_nova import exception
 
 __all__ = (
+    'ENDED',
     'DiskRecord',
     'Labels',
     'Part',
@@ -64,6 +65,10 @@ class Status(enum.StrEnum):
     AVAILABLE = 'available'
     ERROR = 'error'
     DELETING = 'deleting'
+
+
+#: Nobody works on such a backup, and nobody will make it any more.
+ENDED: typing.Final = frozenset((Status.AVAILABLE, Status.ERROR))
 
 
 class Type(enum.StrEnum):
@@ -248,7 +253,6 @@ def begun(
     server: str,
     request: Request,
     *,
-    parent: str | None = None,
     disks: tuple[DiskRecord, ...] = (),
     skipped: tuple[Skipped, ...] = (),
     maker: process.Process | None = None,
@@ -262,7 +266,7 @@ def begun(
         id=request.backup,
         server=server,
         status=Status.CREATING,
-        parent=parent,
+        parent=None,
         created_at=now,
         updated_at=now,
         process=maker or process.current(),

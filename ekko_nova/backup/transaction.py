@@ -22,7 +22,6 @@
 Leaving the context without :meth:`Transaction.commit` removes everything.
 """
 
-from collections.abc import Sequence
 import contextlib
 import dataclasses
 import random
@@ -61,9 +60,11 @@ LOG = logging.getLogger(__name__)
 class Transaction:
     """Makes one backup of one server.
 
+    :param record: of it, as it begins; of its disks only name, identity and
+        set are known for sure
     :param parent: the backup it builds on, if any
-    :param disks: what is known of its disks so far: name, identity and set
-    :param skipped: disks that are left out
+    :param survey: of the server, from a moment ago; saves reading all
+        records again
     :raises exception.InProgress: entering the context, another process works
         on the same line of backups
     """
@@ -72,28 +73,23 @@ class Transaction:
         self,
         catalog: catalogs.Catalog,
         settings: settings_.Settings,
+        record: records.Record,
         *,
-        server: str,
-        request: records.Request,
         parent: records.Record | None,
-        disks: Sequence[records.DiskRecord],
-        skipped: Sequence[records.Skipped] = (),
+        survey: catalogs.Survey | None = None,
         report: progress.Report = progress.silent,
     ) -> None:
         self._catalog = catalog
         self._settings = settings
         self._parent = parent
+        self._survey = survey
         self._report = report
         self._written: dict[str, records.DiskRecord] = {}
         self._committed = False
         self._began = self._beaten = time.monotonic()
         self._notes: list[str] = []
-        self.record = records.begun(
-            server,
-            request,
-            parent=parent.id if parent else None,
-            disks=tuple(disks),
-            skipped=tuple(skipped),
+        self.record = dataclasses.replace(
+            record, parent=parent.id if parent else None
         )
 
     def __enter__(self) -> typing.Self:
@@ -159,6 +155,12 @@ class Transaction:
                 codecs.compression(self._settings.compression),
                 cipher,
             )
+        # The last chance to end, whether or not there was anything to read.
+        self._on_progress(
+            progress.Progress(
+                header.disk, header.size, header.size, written.read_bytes
+            )
+        )
         result = dataclasses.replace(
             disk,
             size=header.size,
@@ -364,7 +366,7 @@ class Transaction:
         )
 
     def _check_alone(self) -> None:
-        survey = self._catalog.survey(self.record.server)
+        survey = self._catalog.survey(self.record.server, since=self._survey)
         for other in survey.records:
             if (
                 other.id != self.record.id
@@ -400,8 +402,7 @@ class Transaction:
 
     def _abort(self, error: BaseException | None) -> None:
         reason = 'it was cancelled'
-        # Who interrupts on behalf of somebody says why.
-        if isinstance(error, Exception | KeyboardInterrupt):
+        if isinstance(error, Exception):
             reason = str(error) or reason
         try:
             prune.discard(self._catalog, self.record, reason, own=True)

@@ -75,7 +75,9 @@ def verify(
         raise exception.IllegalState(record.id, record.status, 'be verified')
     for disk in record.disks:
         try:
-            with opened.open_disk(store, settings, record, disk) as it:
+            with opened.open_disk(
+                store, settings, record, disk, whole=deep
+            ) as it:
                 yield from missing(store, it)
                 if deep:
                     yield from _damaged(it, settings, report)

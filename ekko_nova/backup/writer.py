@@ -221,7 +221,9 @@ class DiskWriter:
     def _put(self, load_: pieces.Load) -> None:
         owner = self._owner
         name = naming.object_name(owner.set, owner.backup, load_.number)
-        data = self._sealed(load_)
+        # Swift's client takes nothing but bytes. If the store made them, there
+        # would be two of each object for as long as a request lasts.
+        data = bytes(self._sealed(load_))
         self._store.put(name, data, if_absent=True)
         with self._lock:
             self._stored_bytes += len(data)

@@ -58,6 +58,11 @@ class Command(command.Command):
         parser.formatter_class = _HelpFormatter
         return parser
 
+    def get_epilog(self) -> str:
+        # cliff's would look through the metadata of everything installed, at
+        # every start, for who provides the command.
+        return ''
+
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
             status: int = super().run(parsed_args)

@@ -106,10 +106,22 @@ def _noted(
     note.beat()
     try:
         yield note
-    except (exception.EkkoError, KeyboardInterrupt) as e:
+    except exception.EkkoError as e:
         with contextlib.suppress(exception.EkkoError):
             note.write('failed', error=str(e))
         raise
+
+
+def _reports(
+    note: _Note, conversation: conversations.Conversation
+) -> progress.Report:
+    """Takes note of progress, unless it is to end."""
+
+    def report(now: progress.Progress) -> None:
+        conversation.check()
+        note.report(now)
+
+    return report
 
 
 def _record(order: typing.Any, engine: engines.Engine) -> records.Record:
@@ -129,7 +141,9 @@ def delete(
 
 
 def verify_backup(
-    order: orders.VerifyOrder, engine: engines.Engine
+    order: orders.VerifyOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
 ) -> dict[str, typing.Any]:
     """Verify a backup; the note has what is wrong with it."""
     record = _record(order, engine)
@@ -145,7 +159,7 @@ def verify_backup(
             engine.settings,
             record,
             deep=order.deep,
-            report=note.report,
+            report=_reports(note, conversation),
         )
         found = [
             dataclasses.asdict(finding)
@@ -185,7 +199,7 @@ def export(
             output=path,
             name=order.disk,
             format='qcow2',
-            report=note.report,
+            report=_reports(note, conversation),
         )
         conversation.upload(path, note.beat, engine.settings.heartbeat)
         note.write('done', percent=100)

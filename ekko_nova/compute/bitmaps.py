@@ -20,7 +20,7 @@ import typing
 from oslo_log import log as logging
 
 from ekko_nova import exception
-from ekko_nova.virt import checkpoint
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import image
 
 __all__ = ('drop_broken',)
@@ -50,6 +50,6 @@ def drop_broken(disks: Iterable[Mapping[str, typing.Any]]) -> None:
 
 def _drop_broken(path: str) -> None:
     for bitmap in image.info(path, 'qcow2').bitmaps:
-        if bitmap.inconsistent and bitmap.name.startswith(checkpoint.PREFIX):
+        if bitmap.inconsistent and bitmap.name.startswith(bitmap_.PREFIX):
             LOG.info('dropping disk=%s bitmap=%s', path, bitmap.name)
             image.remove_bitmap(path, bitmap.name)

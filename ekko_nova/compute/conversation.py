@@ -17,10 +17,8 @@ from collections.abc import Iterator
 import contextlib
 import math
 import pathlib
-import signal
 import threading
 import time
-import types
 import typing
 
 from ekko_nova.backup import progress
@@ -37,37 +35,42 @@ _REPORT_INTERVAL: typing.Final = 5.0
 class Conversation:
     """What a worker says and hears while it works.
 
-    A request to cancel becomes a ``KeyboardInterrupt`` in the main thread,
-    with the reason as its text.
+    It is cancelled where it asks whether it is, at every report of progress
+    among others. A signal would reach it sooner, but what its handler raises
+    gets lost in a finalizer, becomes another error in a callback of libnbd's,
+    and leaves a lock as it should not be (CPython 3.11, libnbd 1.14).
     """
 
     def __init__(self, link: links.Link) -> None:
         self._link = link
-        self._proceed = threading.Event()
-        self._reason = ''
+        self._answered = threading.Event()
+        self._cancelled: str | None = None
         self._error: str | None = None
-        self._ended = False
         self._reported = -math.inf
         #: Whether a backup that failed is listed as such.
         self.settled = False
 
-    @contextlib.contextmanager
-    def heard(self) -> Iterator[None]:
-        """Hear what nova-compute says, in the context."""
-        before = signal.signal(signal.SIGINT, self._interrupt)
+    def listen(self) -> None:
+        """Hear what nova-compute says, from now on."""
         threading.Thread(target=self._listen, daemon=True).start()
-        try:
-            yield
-        finally:
-            # Too late: whatever was to be cancelled has happened.
-            self._ended = True
-            signal.signal(signal.SIGINT, before)
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        :raises exception.Cancelled: nova-compute wants it, or has ended
+        """
+        if self._cancelled is not None:
+            raise exception.Cancelled(self._cancelled)
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """Others are kept off the instance, in the context."""
-        self._link.send({'say': 'quiet'})
-        self._proceed.wait()
+        """Others are kept off the instance, in the context.
+
+        :raises exception.Cancelled: as :meth:`check` does
+        """
+        self.say('quiet')
+        self._answered.wait()
+        self.check()
         try:
             yield
         finally:
@@ -82,16 +85,22 @@ class Conversation:
         """Have nova-compute upload a file, with the user's own token.
 
         :param beat: called at every interval, in seconds, meanwhile
+        :raises exception.Cancelled: as :meth:`check` does
         :raises exception.WorkerFailed: it could not
         """
-        self._link.send({'say': 'upload', 'path': str(path)})
-        while not self._proceed.wait(interval):
+        self.say('upload', path=str(path))
+        while not self._answered.wait(interval):
             beat()
+        self.check()
         if self._error is not None:
             raise exception.WorkerFailed(self._error)
 
     def report(self, now: progress.Progress) -> None:
-        """Tell of progress, now and then."""
+        """Tell of progress, now and then.
+
+        :raises exception.Cancelled: as :meth:`check` does
+        """
+        self.check()
         if time.monotonic() < self._reported + _REPORT_INTERVAL:
             return
         self._reported = time.monotonic()
@@ -109,22 +118,12 @@ class Conversation:
             self._link.send({'say': what, **more})
 
     def _listen(self) -> None:
-        while True:
-            message = self._link.receive()
-            if message is not None and message['say'] == 'proceed':
-                self._error = message.get('error')
-                self._proceed.set()
-                continue
-            self._reason = 'nova-compute has ended'
-            if message is not None:
-                self._reason = message['reason']
-            if not self._ended:
-                signal.pthread_kill(
-                    threading.main_thread().ident or 0, signal.SIGINT
-                )
-            return
-
-    def _interrupt(
-        self, _number: int, _frame: types.FrameType | None
-    ) -> typing.NoReturn:
-        raise KeyboardInterrupt(f'it was cancelled: {self._reason}')
+        while (message := self._link.receive()) is not None:
+            if message['say'] == 'cancel':
+                break
+            self._error = message.get('error')
+            self._answered.set()
+        self._cancelled = (
+            message['reason'] if message else 'nova-compute has ended'
+        )
+        self._answered.set()

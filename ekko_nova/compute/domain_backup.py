@@ -32,15 +32,19 @@ from ekko_nova.compute import plan
 from ekko_nova.compute import reading
 from ekko_nova.compute import selection
 from ekko_nova import exception
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import job as jobs
 from ekko_nova.virt import scratch
 
-__all__ = ('Options', 'backup_domain')
+__all__ = ('Hypervisor', 'Options', 'backup_domain')
 
 LOG = logging.getLogger(__name__)
+
+#: For the front doors, which do not know ``virt``.
+Hypervisor = domains.Hypervisor
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def backup_domain(
     :raises exception.InvalidSource: there is no disk that can be backed up
     :raises exception.EkkoError: nothing of this backup is kept
     """
-    prune.collect(catalog, settings, domain.uuid)
+    survey = prune.collect(catalog, settings, domain.uuid).survey
     chosen_disks = _select(domain, options.select)
     facts = [
         (disk, checkpoint.disk_facts(domain, disk, identity))
@@ -90,7 +94,7 @@ def backup_domain(
     ]
     fit = [disk for disk, _ in facts]
     present = {bitmap.name for _, each in facts for bitmap in each.bitmaps}
-    line = catalog.survey(domain.uuid).records
+    line = survey.records
     parent = None if options.full else chain.parent_for(line, present)
     chosen = [
         reading.Chosen(
@@ -101,15 +105,20 @@ def backup_domain(
     if options.incremental:
         _require_incremental(chosen)
     request = request or records.Request(names.new_backup())
-    bitmap = checkpoint.bitmap_name(request.backup)
+    bitmap = bitmap_.name_of(request.backup)
     with transaction.Transaction(
         catalog,
         settings,
-        server=domain.uuid,
-        request=request,
+        records.begun(
+            domain.uuid,
+            request,
+            disks=tuple(
+                reading.planned(domain, each, bitmap) for each in chosen
+            ),
+            skipped=chosen_disks.skipped,
+        ),
         parent=parent,
-        disks=[reading.planned(domain, each, bitmap) for each in chosen],
-        skipped=chosen_disks.skipped,
+        survey=survey,
         report=report,
     ) as job:
         # Not before: only now it is certain that no other process is about

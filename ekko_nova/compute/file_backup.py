@@ -29,11 +29,11 @@ from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import transaction
-from ekko_nova.compute import host
 from ekko_nova.compute import names
 from ekko_nova.compute import plan
+from ekko_nova.compute import sockets
 from ekko_nova import exception
-from ekko_nova.virt import checkpoint
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import decision
 from ekko_nova.virt import image
 from ekko_nova.virt import offline
@@ -74,12 +74,12 @@ def backup_file(
         compat=info.compat,
         data_file=info.data_file,
         size=info.size,
-        bitmaps=checkpoint.image_bitmaps(info),
+        bitmaps=bitmap_.of_image(info),
     )
     present = [bitmap.name for bitmap in facts.bitmaps]
     collected = prune.collect(catalog, settings, line_name)
-    remove_bitmaps(str(path), plan.outdated(present, collected))
-    line = catalog.survey(line_name).records
+    remove_bitmaps(str(path), plan.outdated(present, collected.removed))
+    line = collected.survey.records
     parent = None if full else chain.parent_for(line, present)
     verdict = plan.decide(facts, parent, requested=full)
     backup = names.new_backup()
@@ -88,27 +88,28 @@ def backup_file(
         disk=facts,
         set_id=line_name,
         verdict=verdict,
-        bitmap=checkpoint.bitmap_name(backup),
+        bitmap=bitmap_.name_of(backup),
     )
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(
             transaction.Transaction(
                 catalog,
                 settings,
-                server=line_name,
-                request=records.Request(backup),
+                records.begun(
+                    line_name, records.Request(backup), disks=(disk,)
+                ),
                 parent=parent,
-                disks=[disk],
+                survey=collected.survey,
                 report=report,
             )
         )
         disk = stack.enter_context(new_bitmap(str(path), info.format, disk))
-        sockets = stack.enter_context(host.socket_directory())
+        directory = stack.enter_context(sockets.directory())
         with offline.serve(
             str(path),
             info.format,
             bitmap=verdict.bitmap,
-            socket_directory=sockets,
+            socket_directory=directory,
             connections=settings.workers,
             disk=str(path),
         ) as source:
@@ -116,7 +117,7 @@ def backup_file(
         record = job.commit()
     remove_bitmaps(
         str(path),
-        plan.outdated(present, line, checkpoint.bitmap_name(backup)),
+        plan.outdated(present, line, bitmap_.name_of(backup)),
     )
     return record
 

@@ -28,6 +28,7 @@ from ekko_nova.compute import order as orders
 from ekko_nova.compute import restore
 from ekko_nova.compute import selection
 from ekko_nova import exception
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import image
@@ -68,7 +69,7 @@ def back_up(
                 request=request,
                 report=conversation.report,
             )
-    except (exception.EkkoError, KeyboardInterrupt) as e:
+    except exception.EkkoError as e:
         conversation.settled = _is_settled(order, engine, request, str(e))
         raise
     return {
@@ -115,7 +116,7 @@ def _is_settled(
 
 def _remove_bitmap(domain: domains.Domain, backup: str) -> None:
     disks = [disk for disk in domain.disks() if not disk.unfit]
-    checkpoint.delete_bitmap(domain, checkpoint.bitmap_name(backup), disks)
+    checkpoint.delete_bitmap(domain, bitmap_.name_of(backup), disks)
 
 
 def restore_instance(

@@ -16,7 +16,7 @@
 from collections.abc import Iterable
 
 from ekko_nova.backup import record as records
-from ekko_nova.virt import checkpoint
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import decision
 
 __all__ = ('decide', 'outdated', 'planned')
@@ -74,5 +74,5 @@ def outdated(
     Only those of backups that the line knows: a disk may also be backed up
     into another store, whose bitmaps are not ours to remove.
     """
-    known = {checkpoint.bitmap_name(record.id) for record in line}
+    known = {bitmap_.name_of(record.id) for record in line}
     return tuple(name for name in bitmaps if name in known and name != keep)

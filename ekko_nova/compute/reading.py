@@ -24,9 +24,9 @@ from oslo_log import log as logging
 from ekko_nova.backup import record as records
 from ekko_nova.backup import transaction
 from ekko_nova.compute import file_backup
-from ekko_nova.compute import host
 from ekko_nova.compute import names
 from ekko_nova.compute import plan
+from ekko_nova.compute import sockets
 from ekko_nova import exception
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import decision
@@ -147,7 +147,7 @@ class Reading:
         It cannot start meanwhile: its disks are locked.
         """
         with contextlib.ExitStack() as stack:
-            sockets = stack.enter_context(host.socket_directory())
+            directory = stack.enter_context(sockets.directory())
             for each in chosen:
                 path, format = each.disk.path, each.disk.format
                 disk = stack.enter_context(
@@ -159,7 +159,7 @@ class Reading:
                     path,
                     format,
                     bitmap=each.verdict.bitmap,
-                    socket_directory=sockets,
+                    socket_directory=directory,
                     connections=self.connections,
                     disk=each.disk.target,
                 ) as source:

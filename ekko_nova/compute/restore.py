@@ -28,7 +28,7 @@ from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import temporary
 from ekko_nova import block
-from ekko_nova.compute import host
+from ekko_nova.compute import sockets
 from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
@@ -157,8 +157,8 @@ def _created(
     path: pathlib.Path, format: str, size: int
 ) -> Iterator[block.BlockTarget]:
     with (
-        host.socket_directory() as sockets,
-        offline.create_target(str(path), format, size, sockets) as target,
+        sockets.directory() as directory,
+        offline.create_target(str(path), format, size, directory) as target,
     ):
         yield target
 

@@ -84,7 +84,7 @@ def carry_out(
             case orders.DeleteOrder():
                 return backup_orders.delete(order, engine)
             case orders.VerifyOrder():
-                return backup_orders.verify_backup(order, engine)
+                return backup_orders.verify_backup(order, engine, conversation)
             case orders.ExportOrder():
                 return backup_orders.export(order, engine, conversation)
             case orders.FailOrder():
@@ -117,11 +117,11 @@ def main(arguments: list[str]) -> int:
     if message is None:
         return 1
     conversation = conversations.Conversation(link)
+    conversation.listen()
     try:
-        with conversation.heard():
-            result = carry_out(orders.from_message(message), conversation)
+        result = carry_out(orders.from_message(message), conversation)
         conversation.say('done', result=result)
-    except (exception.EkkoError, KeyboardInterrupt) as e:
+    except exception.EkkoError as e:
         _fail(conversation, str(e))
     except Exception as e:
         LOG.exception('this should have been foreseen, please report it')

@@ -184,8 +184,8 @@ longer a backup of a running guest takes, the more scratch space it needs.
 Objects of several small pieces that a restore keeps in memory, each up to a
 segment in size.
 
-Too few make a restore of a long line of incremental backups fetch the same
-object more than once.
+Of more that are in use at once, as after many incremental backups, a restore
+reads each piece alone.
 """,
     ),
 )

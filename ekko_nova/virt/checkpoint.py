@@ -21,37 +21,26 @@ the bitmaps in the qcow2 files are what lasts.
 
 from collections.abc import Iterable
 from collections.abc import Sequence
-import typing
 from xml.sax import saxutils
 
 from oslo_log import log as logging
 
 from ekko_nova import exception
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import decision
 from ekko_nova.virt import disk as disks
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import image
 
 __all__ = (
-    'PREFIX',
-    'bitmap_name',
     'delete_bitmap',
     'disk_facts',
     'forget',
-    'image_bitmaps',
     'redefine',
     'xml',
 )
 
 LOG = logging.getLogger(__name__)
-
-#: What the names of all our bitmaps and checkpoints begin with.
-PREFIX: typing.Final = 'ekko-'
-
-
-def bitmap_name(backup: str) -> str:
-    """The bitmap, and checkpoint, that begins with a backup."""
-    return PREFIX + backup
 
 
 def disk_facts(
@@ -68,7 +57,7 @@ def disk_facts(
         bitmaps = domain.bitmaps(disk)
         size = domain.size(disk.target)
     else:
-        bitmaps = image_bitmaps(info)
+        bitmaps = bitmap_.of_image(info)
         size = info.size
     return decision.DiskFacts(
         identity=identity,
@@ -77,25 +66,6 @@ def disk_facts(
         data_file=info.data_file,
         size=size,
         bitmaps=bitmaps,
-    )
-
-
-def image_bitmaps(info: image.ImageInfo) -> tuple[decision.BitmapFacts, ...]:
-    """The bitmaps of an image that nobody has open.
-
-    Without those that hold a part of the changes only: of a running domain
-    libvirt puts the parts together, of one that is shut off nobody does.
-    """
-    return tuple(
-        decision.BitmapFacts(
-            name=bitmap.name,
-            granularity=bitmap.granularity,
-            recording=bitmap.recording,
-            persistent=True,
-            inconsistent=bitmap.inconsistent,
-        )
-        for bitmap in info.bitmaps
-        if not bitmap.partial
     )
 
 
@@ -131,7 +101,7 @@ def redefine(
 def forget(domain: domains.Domain) -> None:
     """Remove all our checkpoints from libvirt; the bitmaps stay."""
     for name in domain.checkpoints():
-        if name.startswith(PREFIX):
+        if name.startswith(bitmap_.PREFIX):
             domain.delete_checkpoint(name, metadata_only=True)
 
 

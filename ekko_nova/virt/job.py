@@ -32,6 +32,7 @@ from defusedxml import ElementTree
 from oslo_log import log as logging
 
 from ekko_nova import exception
+from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
 from ekko_nova.virt import domain as domains
@@ -198,7 +199,7 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
     if socket is not None:
         left = pathlib.Path(socket).parent
         if left.parent != places.sockets or not left.name.startswith(
-            checkpoint.PREFIX
+            bitmap_.PREFIX
         ):
             raise exception.InProgress(
                 domain.name, socket, 'a backup job of another program at'

@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import typing
 
+from ekko_nova.backup import record as records
 from tests.cloud import onebox
 
 __all__ = ('JOBS', 'Backups', 'Failed', 'stopped_worker')
@@ -96,16 +97,22 @@ class Backups:
         return found
 
     def wait(self, backup: str, status: str) -> dict[str, typing.Any]:
-        """Its record, once it is so."""
+        """Its record, once it is so.
+
+        :raises Failed: it has ended in another way
+        """
 
         def reached() -> dict[str, typing.Any] | None:
             try:
                 found = self.show(backup)
             except Failed:
                 return None
-            return found if found['status'] == status else None
+            return found if found['status'] in records.ENDED else None
 
-        return onebox.wait_until(f'backup {backup} is {status}', reached)
+        record = onebox.wait_until(f'backup {backup} is {status}', reached)
+        if record['status'] != status:
+            raise Failed(f'backup {backup} is not {status}: {record}')
+        return record
 
     def digest(self, backup: str, disk: str = 'vda') -> str:
         """SHA-256 of a disk of a backup, restored to a file."""

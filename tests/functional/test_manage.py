@@ -33,6 +33,13 @@ from tests import base
 COMMAND = pathlib.Path(sys.executable).with_name('ekko-manage')
 _SIZE = 24 * units.Mi
 
+_WITHOUT_LIBVIRT: typing.Final = """
+import sys
+sys.modules['libvirt'] = None
+from ekko_nova.cmd import manage
+sys.exit(manage.main())
+"""
+
 
 class ManageCase(base.TestCase):
     def setUp(self) -> None:
@@ -40,12 +47,13 @@ class ManageCase(base.TestCase):
         self.root = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.store = self.root / 'store'
         self.options = ['--store', f'file://{self.store}']
+        self.command = [str(COMMAND)]
         self.before: list[str] = []
 
     def run_manage(
         self, *words: str | pathlib.Path
     ) -> subprocess.CompletedProcess[str]:
-        argv = [str(COMMAND), *self.before, *map(str, words)]
+        argv = [*self.command, *self.before, *map(str, words)]
         if 'generate' not in words:
             argv += self.options
         return subprocess.run(
@@ -157,6 +165,11 @@ class LifeTest(ManageCase):
         path = self.image('disk.qcow2')
         self._life(path)
         self.assertEqual(1, len(self.bitmaps(path)))
+
+    def test_without_libvirt(self) -> None:
+        """Disks that no guest uses need nothing of it, not even installed."""
+        self.command = [sys.executable, '-c', _WITHOUT_LIBVIRT]
+        self._life(self.image('disk.qcow2'))
 
     def test_raw(self) -> None:
         """Nothing is tracked, but what is stored is not stored again."""

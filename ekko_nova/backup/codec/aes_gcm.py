@@ -29,7 +29,10 @@ import os
 import typing
 
 from cryptography import exceptions as crypto_exceptions
+from cryptography.hazmat.primitives import ciphers
 from cryptography.hazmat.primitives.ciphers import aead
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.ciphers import modes
 
 from ekko_nova.backup.codec import base
 from ekko_nova import block
@@ -51,12 +54,22 @@ class AesGcm(base.Encryption):
             raise ValueError(f'the key must be {_KEY} bytes long')
         super().__init__(key)
         self._cipher = aead.AESGCM(key)
+        self._algorithm = algorithms.AES256(key)
 
     def encrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
-        nonce = os.urandom(_NONCE)
-        # bytes, not a bytearray filled in place, which would save a copy here
-        # and cost Swift's client one, and its memory.
-        return nonce + self._cipher.encrypt(nonce, data, context)
+        # In place: AESGCM would make the ciphertext alone, to be copied behind
+        # its nonce, and with it a third segment in memory.
+        sealed = bytearray(len(data) + self.overhead)
+        nonce = sealed[:_NONCE] = os.urandom(_NONCE)
+        encryptor = ciphers.Cipher(
+            self._algorithm, modes.GCM(nonce)
+        ).encryptor()
+        encryptor.authenticate_additional_data(context)
+        with memoryview(sealed) as view:
+            encryptor.update_into(data, view[_NONCE:])
+        encryptor.finalize()
+        sealed[-_TAG:] = encryptor.tag
+        return sealed
 
     def decrypt(self, data: block.Buffer, context: bytes) -> block.Buffer:
         if len(data) < self.overhead:

@@ -35,7 +35,6 @@ must accept all. A disk's last stripe is filled up with segments that have
 neither zero blocks nor layers.
 """
 
-from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 import itertools
@@ -290,8 +289,10 @@ def _check(column: bytes, width: int, count: int) -> None:
             raise ValueError(f'a column counts beyond {width} bytes')
 
 
-def _layers(columns: base.Columns, count: Iterable[int]) -> int:
-    layers = sum(count)
+def _layers(columns: base.Columns, count: Sequence[int]) -> int:
+    # Of a full backup each segment has one, and no sum is needed.
+    is_constant = columns.count[0] == _CONSTANT
+    layers = base.STRIPE * count[0] if is_constant else sum(count)
     if len(columns.digest) != layers * _DIGEST:
         raise ValueError(
             f'{layers} layers have {len(columns.digest)} bytes of digests'

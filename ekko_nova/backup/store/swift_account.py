@@ -23,7 +23,6 @@ from keystoneauth1 import exceptions as keystone_exceptions
 from keystoneauth1 import loading
 from keystoneauth1 import plugin
 from keystoneauth1 import session as keystone_session
-from oslo_utils import strutils
 
 from ekko_nova import exception
 
@@ -40,6 +39,10 @@ _PASSWORD: typing.Final = (
     ('OS_PASSWORD',),
     ('OS_PROJECT_NAME', 'OS_PROJECT_ID', 'OS_TENANT_NAME', 'OS_TENANT_ID'),
 )
+
+#: As oslo_utils.strutils has it, which compiles a hundred regular expressions
+#: when it is imported, longer than a backup without changes reads.
+_TRUE: typing.Final = frozenset(('1', 't', 'true', 'on', 'y', 'yes'))
 
 #: One variable of each line is needed, though the plugin itself does not miss
 #: it, or complains of another.
@@ -158,7 +161,7 @@ def from_environment(environment: Mapping[str, str]) -> SwiftAccount:
         auth = _keystone(given)
     else:
         auth = _v1(given)
-    insecure = strutils.bool_from_string(given.get('OS_INSECURE'))
+    insecure = given.get('OS_INSECURE', '').strip().lower() in _TRUE
     cert, key = given.get('OS_CERT'), given.get('OS_KEY')
     return SwiftAccount(
         keystone_session.Session(

@@ -267,8 +267,10 @@ class ServeRefusalTest(OfflineTestCase):
         image.add_bitmap(path, 'b')
         server = images.QemuNbd(self.path('s'), '-f', 'qcow2', path)
         self.useFixture(server)
-        server.process.kill()
-        server.process.wait()
+        # It listens before it opens the image and marks the bitmap.
+        with nbd.NbdSource(self.path('s'), '', disk='a'):
+            server.process.kill()
+            server.process.wait()
         message = self.refused(exception.BitmapUnusable, path, bitmap='b')
         self.assertIn('did not save it', message)
 

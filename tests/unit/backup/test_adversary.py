@@ -153,10 +153,10 @@ class DiscardedTest(LineCase):
         job = transaction.Transaction(
             Stalled(self.store),
             settings,
-            server=engine.SERVER,
-            request=records.Request('slow'),
+            records.begun(
+                engine.SERVER, records.Request('slow'), disks=(planned,)
+            ),
             parent=None,
-            disks=[planned],
         )
 
         def go_on() -> None:

@@ -131,7 +131,9 @@ class MeetingDeletionsTest(NotesCase):
         )
         self.assertEqual(
             (),
-            prune.collect(self.catalog, self.line.settings, engine.SERVER),
+            prune.collect(
+                self.catalog, self.line.settings, engine.SERVER
+            ).removed,
         )
 
     def test_it_does_not_wait_for_the_dead(self) -> None:

@@ -50,10 +50,10 @@ class TransactionTest(test_engine.EngineCase):
         return transaction.Transaction(
             self.line.catalog,
             self.line.settings,
-            server=engine.SERVER,
-            request=records.Request(backup),
+            records.begun(
+                engine.SERVER, records.Request(backup), disks=(self.planned,)
+            ),
             parent=parent,
-            disks=[self.planned],
         )
 
     def test_one_that_nobody_has_begun_is_no_rival(self) -> None:
@@ -142,7 +142,7 @@ class TransactionTest(test_engine.EngineCase):
         collected = prune.collect(
             self.line.catalog, self.line.settings, engine.SERVER
         )
-        return len(collected)
+        return len(collected.removed)
 
     def _requested(self, backup: str) -> transaction.Transaction:
         job = self.begin(backup)
@@ -168,10 +168,10 @@ class TransactionTest(test_engine.EngineCase):
         self.line.delete('asked-for')
         self.assert_nothing_spare()
 
-    def test_whoever_interrupts_may_say_why(self) -> None:
+    def test_whoever_cancels_it_says_why(self) -> None:
         self.assertEqual(
             'it was cancelled: by me',
-            self._fail(KeyboardInterrupt('it was cancelled: by me')).error,
+            self._fail(exception.Cancelled('by me')).error,
         )
         self.line.delete('asked-for')
         self.assertEqual(

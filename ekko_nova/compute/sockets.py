@@ -10,24 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-"""What the front doors may know of the hypervisor side of a host."""
+"""Where our own NBD servers listen."""
 
 from collections.abc import Iterator
 import contextlib
 
 from ekko_nova.backup import temporary
-from ekko_nova.virt import domain as domains
-from ekko_nova.virt import scratch
 
-__all__ = ('Hypervisor', 'Places', 'socket_directory')
-
-Hypervisor = domains.Hypervisor
-Places = scratch.Places
+__all__ = ('directory',)
 
 
 @contextlib.contextmanager
-def socket_directory() -> Iterator[str]:
+def directory() -> Iterator[str]:
     """A directory for the sockets of our own qemu-nbd processes.
 
     Nobody but this user can enter it, so nobody else can read the disks.
