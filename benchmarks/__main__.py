@@ -98,7 +98,7 @@ _WORKLOADS: typing.Final[dict[str, _Workload]] = {
     'hold-back': lambda args, place: hold_back.measured(
         _image(args), place, args.runs
     ),
-    'nova': lambda args, _: nova.measured(args.runs),
+    'nova': lambda args, _: nova.measured(_image(args), args.runs),
 }
 
 

@@ -25,6 +25,7 @@ import typing
 
 from oslo_utils import units
 
+from benchmarks import data
 from benchmarks import measure
 from benchmarks.peers import base
 from benchmarks.peers import ekko
@@ -41,7 +42,7 @@ _DIRECTORY: typing.Final[tuple[tuple[str, dict[str, object]], ...]] = (
     ('workers = 1', {'workers': 1}),
 )
 _SECONDS: typing.Final = 2.0
-_READ: typing.Final = 256 * units.Mi
+_READ: typing.Final = 2 * units.Gi
 _SWIFT: typing.Final[tuple[tuple[str, dict[str, object]], ...]] = (
     ('as it comes, Swift', {}),
     ('puts = 1, Swift', {'puts': 1}),
@@ -79,10 +80,13 @@ def _processors(
 
 
 def _disks(source: pathlib.Path, place: base.Place) -> Iterator[report.Sample]:
-    """Seconds in which another reads 256 MiB of the same disk, uncached."""
+    """Seconds in which another reads 2 GiB of the same disk, uncached."""
     workload = 'another that reads'
     other = place.directory / 'other'
-    other.write_bytes(os.urandom(_READ))
+    with other.open('wb') as file:
+        for _ in range(_READ // units.Mi):
+            file.write(os.urandom(units.Mi))
+    data.forget(other)
     yield report.Sample(workload, 'no backup', _read(other))
     for name, words in (
         ('io_priority = normal', ('ionice', '-c', '2', '-n', '4')),
@@ -91,7 +95,6 @@ def _disks(source: pathlib.Path, place: base.Place) -> Iterator[report.Sample]:
     ):
         with _system(ekko.Ekko, source, place, {}) as system:
             system.prefix = words
-            _forget(system.image)
             with _backing_up(system):
                 usage = _read(other)
         yield report.Sample(workload, name, usage)
@@ -109,6 +112,7 @@ def _system(
         own = dataclasses.replace(place, directory=pathlib.Path(directory))
         system = kind(own, **options)
         system.take_image(source)
+        data.forget(system.image)
         yield system
 
 
@@ -147,13 +151,3 @@ def _read(path: pathlib.Path) -> measure.Usage:
     return measure.run(
         ['dd', f'if={path}', 'of=/dev/null', 'bs=256k', 'iflag=direct']
     )
-
-
-def _forget(path: pathlib.Path) -> None:
-    """Have what is in the page cache of a file read again."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)

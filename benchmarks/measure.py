@@ -77,7 +77,7 @@ def run(
         began = time.monotonic()
         with subprocess.Popen(
             [os.fspath(word) for word in argv],
-            env={**os.environ, **(env or {})},
+            env={**_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -101,6 +101,13 @@ def run(
         max(rss, spent.ru_maxrss * 1024),
         said,
     )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and Python programs may keep what they compile, as always."""
+    result = dict(os.environ)
+    result.pop('PYTHONDONTWRITEBYTECODE', None)
+    return result
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ Systems take turns, so that the noise of the machine hits all of them.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import os
 import pathlib
 import shutil
 
@@ -67,13 +66,11 @@ def _once(
 ) -> Iterator[report.Sample]:
     system.take_image(source)
     system.prepare()
-    # What is dirty now is nobody's burden later.
-    os.sync()
     before = system.stored()
     for workload, writes in ((FULL, ()), *_CHANGES):
         if writes:
             system.write(writes, f'{seed} {workload}')
-            os.sync()
+        data.forget(system.image)
         usage = system.backup()
         now = system.stored()
         added = now - before
@@ -84,7 +81,7 @@ def _once(
         if system.swift and system.name.startswith('ekko') and not writes:
             raw = limits.put(system.place, added, _CONNECTIONS)
             yield report.Sample(FULL, 'raw Swift puts', raw)
-    os.sync()
+    data.forget(system.place.directory)
     target = system.place.directory / 'restored.raw'
     usage = system.restore(target)
     if not data.same(system.image, target):
@@ -96,12 +93,13 @@ def _limits(
     source: pathlib.Path, directory: pathlib.Path
 ) -> Iterator[report.Sample]:
     target = directory / 'limit'
-    os.sync()
     try:
+        data.forget(source)
         usage = limits.compress(source, target)
         stored = target.stat().st_size
         yield report.Sample(FULL, 'zstd -1 -T2', usage, stored, 1)
         target.unlink()
+        data.forget(source)
         yield report.Sample('restore', 'qemu-img', limits.copy(source, target))
     finally:
         target.unlink(missing_ok=True)

@@ -113,12 +113,16 @@ _HEADS: typing.Final = (
 )
 
 
+def _seconds(value: float) -> str:
+    return f'{value:.2f}' if value >= 0.05 else f'{value:.4f}'
+
+
 def _cells(row: Row) -> Sequence[str]:
     return (
         row.workload,
         row.system,
-        f'{row.wall:.2f}',
-        f'{row.fastest:.2f} … {row.slowest:.2f}',
+        _seconds(row.wall),
+        f'{_seconds(row.fastest)} … {_seconds(row.slowest)}',
         f'{row.cpu:.2f}',
         f'{row.server_cpu:.2f}' if row.server_cpu else '',
         f'{row.rss / units.Mi:.0f}' if row.rss else '',

@@ -129,32 +129,35 @@ def written(place: base.Place, runs: int) -> Iterator[report.Sample]:
 def chain(
     source: pathlib.Path, place: base.Place, runs: int
 ) -> Iterator[report.Sample]:
-    """Restore after 1 and after 50 incrementals; delete the oldest."""
-    with _ours(place) as system:
-        system.take_image(source)
-        system.backup()
-        oldest = system.last
-        taken = []
-        for number in range(_INCREMENTALS):
-            places = data.SCATTERED[number::_INCREMENTALS]
-            system.write(places, str(number))
+    """Restore the same disk after 1 and after 50 incrementals.
+
+    And delete the oldest backup of the long line, again and again.
+    """
+    with _ours(place) as short, _ours(place) as long:
+        for system, count in ((short, 1), (long, _INCREMENTALS)):
+            system.take_image(source)
             system.backup()
-            taken.append(system.last)
-        target = place.directory / 'restored.raw'
+            for number in range(count):
+                system.write(data.SCATTERED[number::count], 'chain')
+                system.backup()
         for _ in range(runs):
-            for name, backup in (('1', taken[0]), ('50', taken[-1])):
-                usage = system.restore(target, backup)
-                if name == '50' and not data.same(system.image, target):
-                    raise RuntimeError('something else was restored')
-                target.unlink()
+            for name, system in (('1', short), ('50', long)):
+                usage = _restored(system)
                 yield report.Sample('restore after incrementals', name, usage)
-        yield report.Sample(
-            'delete the oldest of 51', system.name, system.delete(oldest)
-        )
-        system.restore(target)
-        if not data.same(system.image, target):
-            raise RuntimeError('something else was restored')
-        target.unlink()
+        for _ in range(runs):
+            usage = long.delete(long.taken.pop(0))
+            yield report.Sample('delete the oldest of 51', long.name, usage)
+        _restored(long)
+
+
+def _restored(system: ekko.Ekko) -> measure.Usage:
+    target = system.place.directory / 'restored.raw'
+    data.forget(system.store)
+    usage = system.restore(target)
+    if not data.same(system.image, target):
+        raise RuntimeError('something else was restored')
+    target.unlink()
+    return usage
 
 
 def listing(place: base.Place, runs: int) -> Iterator[report.Sample]:

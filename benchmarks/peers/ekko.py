@@ -67,8 +67,10 @@ class Ekko(base.System):
         super().__init__(place)
         self.image = place.directory / 'disk.qcow2'
         self._conf = configure(place.directory, **options)
-        #: The id of the last backup.
-        self.last = ''
+        #: The ids of its backups.
+        self.taken: list[str] = []
+        #: How long the last one took, as its record says.
+        self.seconds = 0.0
 
     @property
     def url(self) -> str:
@@ -101,15 +103,15 @@ class Ekko(base.System):
         return self.take(self.image)
 
     def take(self, *what: str | os.PathLike[str]) -> measure.Usage:
-        """Back up what the words say, and take note of its id."""
+        """Back up what the words say."""
         usage = self._manage('backup', *what, '-f', 'json')
-        self.last = json.loads(usage.output)['id']
+        said = json.loads(usage.output)
+        self.taken.append(said['id'])
+        self.seconds = said['seconds']
         return usage
 
-    def restore(
-        self, target: pathlib.Path, backup: str | None = None
-    ) -> measure.Usage:
-        return self._manage('restore', backup or self.last, '--output', target)
+    def restore(self, target: pathlib.Path) -> measure.Usage:
+        return self._manage('restore', self.taken[-1], '--output', target)
 
     def delete(self, backup: str) -> measure.Usage:
         """Delete any backup."""
