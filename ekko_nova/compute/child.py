@@ -178,7 +178,10 @@ class Child:
             return subprocess.Popen(
                 # -P: what lies in the current directory is none of its
                 # modules.
-                [sys.executable, '-P', '-m', _NAME, str(descriptor)],
+                [
+                    *(sys.executable, '-P', '-m', _NAME, str(descriptor)),
+                    *orders.title(self._order),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[descriptor],

@@ -38,6 +38,7 @@ __all__ = (
     'Site',
     'VerifyOrder',
     'from_message',
+    'title',
     'to_message',
 )
 
@@ -119,7 +120,6 @@ class SettleOrder:
     facts: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
 
 
-#: What a restored file is called until it takes the place of the disk.
 @dataclasses.dataclass(frozen=True, slots=True)
 class DeleteOrder:
     """Delete a backup; no other needs to be touched for that.
@@ -171,6 +171,7 @@ class FailOrder:
     request_id: str
 
 
+#: What a restored file is called until it takes the place of the disk.
 RESTORED: typing.Final = '.ekko-restored'
 
 Order: typing.TypeAlias = (
@@ -198,6 +199,13 @@ def to_message(order: Order) -> dict[str, typing.Any]:
     """The order as plain values; :func:`from_message` reads it back."""
     [kind] = [name for name, type_ in _KINDS.items() if type(order) is type_]
     return {'kind': kind, **dataclasses.asdict(order)}
+
+
+def title(order: Order) -> tuple[str, ...]:
+    """What it is, in words that anybody may see: ``ps`` shows them."""
+    message = to_message(order)
+    named = (name for name in ('backup', 'instance') if name in message)
+    return message['kind'], *(f'{name}={message[name]}' for name in named)
 
 
 def from_message(message: Mapping[str, typing.Any]) -> Order:

@@ -104,7 +104,10 @@ def _engine(site: orders.Site) -> Iterator[engines.Engine]:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the order that comes over the descriptor that is named."""
+    """Carry out the order that comes over the descriptor that is named first.
+
+    What else is named is for people who look at the processes of a host.
+    """
     end = socket.socket(fileno=int(arguments[0]))
     # Under eventlet nova-compute's sockets do not block; ours is to.
     end.setblocking(True)

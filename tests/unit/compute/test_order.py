@@ -44,6 +44,20 @@ class OrderTest(base.TestCase):
             assert message is not None
             self.assertEqual(each, order.from_message(message))
 
+    def test_what_anybody_may_see_of_it(self) -> None:
+        self.assertEqual(
+            [
+                ('backup', 'backup=b', 'instance=i'),
+                ('restore', 'backup=b', 'instance=i'),
+                ('settle', 'backup=b', 'instance=i'),
+                ('verify', 'backup=b'),
+            ],
+            [
+                order.title(each)
+                for each in (*ORDERS, order.VerifyOrder(SITE, 'b', 'r', True))
+            ],
+        )
+
     def test_of_a_kind_that_we_do_not_know(self) -> None:
         self.assertRaises(
             exception.InvalidOption, order.from_message, {'kind': 'x'}
