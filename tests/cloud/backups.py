@@ -13,6 +13,7 @@
 
 """Backups of the cloud's servers, as its operator takes them."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -23,7 +24,7 @@ import typing
 from ekko_nova.backup import record as records
 from tests.cloud import onebox
 
-__all__ = ('JOBS', 'Backups', 'Failed', 'stopped_worker')
+__all__ = ('Backups', 'Failed', 'Worker', 'stopped_worker')
 
 _ETC: typing.Final = onebox.ROOT / 'etc' / 'nova'
 _MANAGE: typing.Final = onebox.ROOT / 'venv' / 'bin' / 'ekko-manage'
@@ -31,10 +32,8 @@ _NOVA: typing.Final = [
     *('--nova-config-file', str(_ETC / 'nova.conf')),
     *('--nova-config-file', str(_ETC / 'controller.conf')),
 ]
-#: In brackets, so that a command line with the pattern is not meant itself.
-_WORKER: typing.Final = '[e]kko_nova.compute.worker'
 #: Sockets and scratch files of backups, in a host.
-JOBS: typing.Final = '/var/lib/nova/ekko'
+_JOBS: typing.Final = '/var/lib/nova/ekko'
 
 
 class Failed(Exception):
@@ -137,16 +136,47 @@ class Backups:
         )
 
 
-def stopped_worker(server: onebox.Server, reads: bool = True) -> str:
-    """Stop the worker of a server, as soon as there is one.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Worker:
+    """One that was stopped.
 
-    :param reads: not before it reads the disks, and has let Nova go on
-    :returns: its process, in the host; send it SIGCONT, or kill it
+    :ivar host: where it is
+    :ivar process: its number there
+    :ivar directory: of its job with QEMU; empty if it has none
     """
-    # At once: it does not live for long. A socket in state 03 is connected.
-    condition = f"grep -q ' 03 .* {JOBS}/' /proc/net/unix" if reads else 'true'
-    script = (
-        f'until {condition} && pkill -STOP -f "{_WORKER}"; '
-        f'do sleep 0.01; done; pgrep -f "{_WORKER}"'
+
+    host: str
+    process: str
+    directory: str
+
+    def signal(self, name: str) -> None:
+        """Have it go on with ``CONT``, or ``KILL`` it."""
+        onebox.run(self.host, 'kill', f'-{name}', self.process)
+
+    def has_directory(self) -> bool:
+        """Whether its job has left anything."""
+        name = pathlib.PurePath(self.directory).name
+        return name in onebox.run(self.host, 'ls', _JOBS).split()
+
+
+def stopped_worker(server: onebox.Server, kind: str = 'backup') -> Worker:
+    """Stop the worker of a server, at once: it does not live for long.
+
+    :param kind: that of a backup is not stopped before it reads the disks,
+        and has let Nova go on; that of a restore as soon as there is one
+    """
+    # In brackets, so that the command line with the pattern is not meant.
+    worker = f'[e]kko_nova.compute.worker [0-9]+ {kind} .*instance={server.id}'
+    lines = [f'until pid=$(pgrep -f "{worker}"); do sleep 0.01; done']
+    if kind == 'backup':
+        # It holds its directory open; a socket in state 03 is connected.
+        lines.append(
+            f'until job=$(readlink /proc/$pid/fd/* | grep -m1 "^{_JOBS}/") && '
+            'grep -q " 03 .* $job/" /proc/net/unix; do sleep 0.01; done'
+        )
+    lines.append('kill -STOP $pid; echo $pid $job')
+    said = onebox.run(
+        server.host, 'timeout', '60', 'sh', '-c', '\n'.join(lines)
     )
-    return onebox.run(server.host, 'timeout', '60', 'sh', '-c', script).strip()
+    process, _, directory = said.strip().partition(' ')
+    return Worker(server.host, process, directory)

@@ -20,7 +20,6 @@ runs every command of the guide and writes what it says into the page.
 """
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -28,12 +27,11 @@ import re
 import subprocess
 import sys
 import typing
-import uuid
 
-from ekko_nova import client
 from tests.cloud import onebox
+from tests.cloud import projects
 
-__all__ = ('PAGES', 'Command', 'commands', 'normal', 'project', 'run')
+__all__ = ('PAGES', 'Command', 'commands', 'normal', 'run')
 
 _DOC: typing.Final = pathlib.Path(__file__).parents[2] / 'doc' / 'source'
 
@@ -103,35 +101,6 @@ def _is_output(line: str) -> bool:
     return line.startswith(_INDENT) and not line.startswith(prompts)
 
 
-@contextlib.contextmanager
-def project() -> Iterator[str]:
-    """A project in which there is nothing yet, for the tenant; its name."""
-    name = f'guide-{uuid.uuid4()}'
-    with onebox.connect('admin') as admin:
-        identity = admin.identity
-        made = identity.create_project(name=name)
-        identity.assign_project_role_to_user(
-            made, identity.find_user('demo'), identity.find_role('member')
-        )
-        try:
-            yield name
-        finally:
-            with onebox.connect('demo', name) as tenant:
-                _clear(tenant, admin)
-            identity.delete_project(made)
-
-
-def _clear(tenant: typing.Any, admin: typing.Any) -> None:
-    for server in tenant.compute.servers():
-        onebox.delete(onebox.Server(tenant, admin, server.id))
-    api = client.attach(tenant)
-    for backup in list(api.backups()):
-        api.delete_backup(backup)
-        api.wait_for_backup_deleted(backup, timeout=60)
-    for image in tenant.image.images(owner=tenant.current_project_id):
-        tenant.image.delete_image(image)
-
-
 def run(command: Command, project: str) -> tuple[str, ...]:
     """Type it; returns what the terminal shows.
 
@@ -158,9 +127,21 @@ def run(command: Command, project: str) -> tuple[str, ...]:
         text=True,
         timeout=300,
     )
+    if ' server create ' in command.text:
+        # Nobody types as fast as this: by then its guest has booted.
+        _wait_for_guests(project)
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     # A block ends at an empty line.
     return tuple(line for line in lines if line)
+
+
+def _wait_for_guests(project: str) -> None:
+    with (
+        onebox.connect('demo', project) as tenant,
+        onebox.connect('admin') as admin,
+    ):
+        for server in tenant.compute.servers():
+            onebox.Server(tenant, admin, server.id).wait_for_agent()
 
 
 def normal(output: tuple[str, ...]) -> list[str]:
@@ -187,5 +168,5 @@ def _rewrite(path: pathlib.Path, project: str) -> None:
 
 if __name__ == '__main__':
     for _page in PAGES:
-        with project() as _project:
+        with projects.project() as _project:
             _rewrite(_page, _project)

@@ -290,7 +290,9 @@ class Server:
                 *('qemu-img', 'convert', '-U', '-O', 'raw'),
                 *(self.disks()[target], raw),
             )
-            return run(self.host, 'sha256sum', raw).split()[0]
+            # A fourth of the time that sha256sum takes.
+            said = run(self.host, 'openssl', 'dgst', '-sha256', '-r', raw)
+            return said.split()[0]
         finally:
             run(self.host, 'rm', '-f', raw)
 

@@ -25,6 +25,7 @@ import openstack
 from ekko_nova import client
 from tests.cloud import backups as operators
 from tests.cloud import onebox
+from tests.cloud import projects
 
 _MISSING: typing.Final = str(uuid.uuid4())
 
@@ -712,7 +713,7 @@ class IsolationTest(SharedServerCase):
 
 class QuotaTest(ApiCase):
     def test_limits(self) -> None:
-        other = onebox.connect('other')
+        other = onebox.connect('demo', self.enterContext(projects.project()))
         self.addCleanup(other.close)
         api = client.attach(other)
         server = self.create_server(owner=other)

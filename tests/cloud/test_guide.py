@@ -14,6 +14,7 @@
 
 from tests.cloud import guide
 from tests.cloud import onebox
+from tests.cloud import projects
 
 
 class GuideTest(onebox.CloudTestCase):
@@ -21,7 +22,7 @@ class GuideTest(onebox.CloudTestCase):
         [page] = guide.PAGES
         found = list(guide.commands(page.read_text()))
         self.assertGreater(len(found), 20)
-        with guide.project() as project:
+        with projects.project() as project:
             for command in found:
                 said = guide.run(command, project)
                 self.assertEqual(

@@ -10,38 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Backups go on being right whatever happens to a server."""
 
-import typing
-
-from tests.cloud import lifecycle
-from tests.cloud import onebox
+from tests.cloud import rows
 
 
-class _RowCase(onebox.CloudTestCase):
-    def _row(self, row: lifecycle.Row) -> None:
-        server = self.create_server(host='c1', nic=row.nic)
-        outcome = lifecycle.run(row, server)
-        self.assertTrue(outcome.as_expected, outcome)
+class LifecycleTest(rows.RowCase):
+    pass
 
 
-class LifecycleTest(_RowCase):
-    """One test for each row of the matrix; they go side by side."""
-
-
-class AloneTest(_RowCase):
-    """Those that other servers would suffer from."""
-
-
-def _test(row: lifecycle.Row) -> typing.Callable[[_RowCase], None]:
-    def test(self: _RowCase) -> None:
-        self._row(row)
-
-    return test
-
-
-for _each in lifecycle.ROWS:
-    _name = f'test_{_each.name.replace("-", "_")}'
-    _case = AloneTest if _each.alone else LifecycleTest
-    setattr(_case, _name, _test(_each))
+rows.add_tests(LifecycleTest, alone=False)

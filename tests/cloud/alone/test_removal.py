@@ -20,7 +20,7 @@ import typing
 from tests.cloud import backups
 from tests.cloud import onebox
 
-_UP: typing.Final = pathlib.Path(__file__).parents[2] / 'tools/onebox/up'
+_UP: typing.Final = pathlib.Path(__file__).parents[3] / 'tools/onebox/up'
 
 
 def _up(driver: str) -> None:
