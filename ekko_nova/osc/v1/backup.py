@@ -128,8 +128,10 @@ class CreateBackup(command.ShowOne):
             with base.reporting(f'backup of {server.name}') as report:
                 backup = proxy.wait_for_backup(backup, report)
                 # Nova lets the server go a moment later; what is typed next
-                # may be about the server.
-                while compute.get_server(server.id).task_state == _BACKUP_TASK:
+                # may be about the server. Unless it is gone by then.
+                while (
+                    found := compute.find_server(server.id)
+                ) and found.task_state == _BACKUP_TASK:
                     time.sleep(base.INTERVAL)
         return base.shown(backup)
 
