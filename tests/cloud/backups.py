@@ -108,7 +108,12 @@ class Backups:
                 return None
             return found if found['status'] in records.ENDED else None
 
-        record = onebox.wait_until(f'backup {backup} is {status}', reached)
+        record = onebox.wait_until(
+            f'backup {backup} is {status}',
+            reached,
+            # Each look is a process that starts.
+            pause=1,
+        )
         if record['status'] != status:
             raise Failed(f'backup {backup} is not {status}: {record}')
         return record
@@ -167,7 +172,7 @@ def stopped_worker(server: onebox.Server, kind: str = 'backup') -> Worker:
     """
     # In brackets, so that the command line with the pattern is not meant.
     worker = f'[e]kko_nova.compute.worker [0-9]+ {kind} .*instance={server.id}'
-    lines = [f'until pid=$(pgrep -f "{worker}"); do sleep 0.01; done']
+    lines = [f'until pid=$(pgrep -f "{worker}"); do sleep 0.05; done']
     if kind == 'backup':
         # It holds its directory open; a socket in state 03 is connected.
         lines.append(

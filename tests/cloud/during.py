@@ -31,7 +31,7 @@ class BackupCase(onebox.CloudTestCase):
         self.server.write_data('before', 2)
         self.backups = backups.Backups(self.server)
         self.first = self.backups.create()
-        self.server.write_data('between', 48)
+        self.server.write_data('between', 24)
 
     def begun(self) -> tuple[str, backups.Worker]:
         """A backup whose worker is stopped while it reads."""

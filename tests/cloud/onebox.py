@@ -195,9 +195,11 @@ def wait_until(
     what: str,
     condition: Callable[[], _T | None],
     seconds: float = _WAIT_SECONDS,
+    pause: float = 0.3,
 ) -> _T:
     """Ask again and again, until the answer is a true value.
 
+    :param pause: seconds between two questions
     :returns: that value
     :raises RuntimeError: it takes too long; ``what`` says what
     """
@@ -208,7 +210,7 @@ def wait_until(
             return value
         if time.monotonic() > deadline:
             raise RuntimeError(f'too long: {what}')
-        time.sleep(0.3)
+        time.sleep(pause)
 
 
 class Server:
@@ -382,9 +384,9 @@ class Server:
             raise RuntimeError(f'{command} in {self.id}: {said}')
         return said
 
-    def write_data(self, seed: str, mib: int) -> None:
+    def write_data(self, name: str, mib: int) -> None:
         """Have the guest write files of random bytes, onto its disk."""
-        self.execute(f'write-data {seed} {mib}')
+        self.execute(f'write-data {name} {mib}')
 
     def check_data(self) -> int:
         """How many files of :meth:`write_data` there are.

@@ -391,7 +391,7 @@ class ConflictTest(ApiCase):
         server = self.create_server()
         parent = self.take(server)
         # A while to read.
-        server.write_data('more', 48)
+        server.write_data('more', 24)
         label = f'stopped {uuid.uuid4()}'
         with futures.ThreadPoolExecutor() as pool:
             worker = pool.submit(operators.stopped_worker, server)

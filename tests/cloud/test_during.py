@@ -113,7 +113,7 @@ class RestoreTest(during.BackupCase):
         worker = self.begun_restore()
         worker.signal('KILL')
         self.server.wait()
-        self.assertEqual(50, self.server.check_data())
+        self.assertEqual(26, self.server.check_data())
         self.assert_goes_on()
 
     def test_the_image_is_gone(self) -> None:
@@ -147,4 +147,4 @@ class RestoreTest(during.BackupCase):
         )
         self.assertIn(missing, str(error))
         self.server.wait()
-        self.assertEqual(50, self.server.check_data())
+        self.assertEqual(26, self.server.check_data())

@@ -80,7 +80,7 @@ class CrashTest(during.BackupCase):
         onebox.restart('nova-compute-c1', kill=True)
         worker.signal('KILL')
         self.server.wait()
-        self.assertEqual(50, self.server.check_data())
+        self.assertEqual(26, self.server.check_data())
         directory = f'/var/lib/nova/instances/{self.server.id}'
         self.assertNotIn('ekko', onebox.run('c1', 'ls', '-A', directory))
         self.assert_goes_on()
