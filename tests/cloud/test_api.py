@@ -418,7 +418,8 @@ class ConflictTest(ApiCase):
             openstack.exceptions.ResourceFailure,
             self.api.wait_for_backup,
             backup,
-            timeout=60,
+            # Its worker does not answer: it is killed after 30 s.
+            timeout=120,
         )
         self.assertIn('cancelled', str(error))
         server.wait()
