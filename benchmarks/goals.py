@@ -69,6 +69,7 @@ _GOALS: typing.Final = (
     _wall('no change, disk off', '1 TiB', 1.5, '4 GiB'),
     _wall('no change, guest runs', '1 TiB', 1.5, '4 GiB'),
     _wall('nova-compute, RPC', f'{_OURS}, full backups', 1.2, 'no backup'),
+    _wall('nova-compute, RPC', f'{_OURS}, into a directory', 1.2, 'no backup'),
 )
 
 #: Workload, system, figure, at most.

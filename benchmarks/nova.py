@@ -16,19 +16,23 @@ On the cloud that tools/onebox/up has brought up. Its Swift stands back as far
 as Linux has it: elsewhere it would have processors of its own.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import os
 import pathlib
-import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import typing
 
 import psutil
 
 from benchmarks import measure
+from benchmarks.peers import ekko
 from benchmarks import report
 from ekko_nova import client
 from tests.cloud import onebox
@@ -46,8 +50,8 @@ _HOST: typing.Final = 'c1'
 def measured(source: pathlib.Path, runs: int) -> Iterator[report.Sample]:
     """Median round trips, with and without a backup of a server.
 
-    The third row tells how much of it any such work on the same processors
-    and the same memory does, wherever it comes from.
+    A backup into a directory is the data path alone, and the last row tells
+    what any such work on the same processors does, wherever it comes from.
 
     :param source: a disk to compress
     """
@@ -67,7 +71,11 @@ def measured(source: pathlib.Path, runs: int) -> Iterator[report.Sample]:
             yield _sample('no backup')
             with _backups(demo, server):
                 yield _sample('ekko-nova, full backups')
-            with _compression(source):
+            with _into_a_directory(source):
+                yield _sample('ekko-nova, into a directory')
+            with _meanwhile(
+                lambda: _nicely('zstd', '-1', '-T2', '-q', '-c', source)
+            ):
                 yield _sample('zstd -1 -T2, as nice')
 
 
@@ -118,38 +126,63 @@ def _sample(name: str) -> report.Sample:
 
 
 @contextlib.contextmanager
+def _meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Again and again, until the context ends; what it raises is raised."""
+    enough = threading.Event()
+
+    def act() -> None:
+        while not enough.is_set():
+            action()
+
+    with futures.ThreadPoolExecutor() as pool:
+        acting = pool.submit(act)
+        try:
+            yield
+        finally:
+            enough.set()
+            acting.result()
+
+
+@contextlib.contextmanager
 def _backups(demo: typing.Any, server: onebox.Server) -> Iterator[None]:
     """One full backup after the other, all the time."""
     api = client.attach(demo)
-    enough = threading.Event()
     taken = []
 
     def take() -> None:
-        while not enough.is_set():
-            taken.append(api.create_backup(server_id=server.id, type='full'))
-            api.wait_for_backup(taken[-1])
+        taken.append(api.create_backup(server_id=server.id, type='full'))
+        api.wait_for_backup(taken[-1])
 
-    thread = threading.Thread(target=take)
-    thread.start()
     try:
-        yield
+        with _meanwhile(take):
+            yield
     finally:
-        enough.set()
-        thread.join()
         for backup in taken:
             api.delete_backup(backup)
             api.wait_for_backup_deleted(backup)
 
 
 @contextlib.contextmanager
-def _compression(source: pathlib.Path) -> Iterator[None]:
-    """Compress a disk, again and again, with the priority of a backup."""
-    command = 'while :; do zstd -1 -T2 -q -c "$0" > /dev/null; done'
-    with subprocess.Popen(
-        ['nice', '-n', '10', 'sh', '-c', command, source],
-        start_new_session=True,
-    ) as process:
-        try:
+def _into_a_directory(source: pathlib.Path) -> Iterator[None]:
+    """The same data path, and no Swift beside it."""
+    parent = source.parent.absolute()
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
+        store = pathlib.Path(directory, 'store')
+        command = ekko.manage(
+            ekko.configure(pathlib.Path(directory)),
+            *('backup', source, '--full', '--store', f'file://{store}'),
+        )
+
+        def take() -> None:
+            _nicely(*command)
+            shutil.rmtree(store)
+
+        with _meanwhile(take):
             yield
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
+
+
+def _nicely(*argv: str | os.PathLike[str]) -> None:
+    """Run a command with the priority of a backup."""
+    subprocess.run(
+        ['nice', '-n', '10', *argv], check=True, stdout=subprocess.DEVNULL
+    )
