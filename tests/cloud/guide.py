@@ -127,21 +127,9 @@ def run(command: Command, project: str) -> tuple[str, ...]:
         text=True,
         timeout=300,
     )
-    if ' server create ' in command.text:
-        # Nobody types as fast as this: by then its guest has booted.
-        _wait_for_guests(project)
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     # A block ends at an empty line.
     return tuple(line for line in lines if line)
-
-
-def _wait_for_guests(project: str) -> None:
-    with (
-        onebox.connect('demo', project) as tenant,
-        onebox.connect('admin') as admin,
-    ):
-        for server in tenant.compute.servers():
-            onebox.Server(tenant, admin, server.id).wait_for_agent()
 
 
 def normal(output: tuple[str, ...]) -> list[str]:
