@@ -197,15 +197,18 @@ _KINDS: typing.Final[dict[str, type[Order]]] = {
 
 def to_message(order: Order) -> dict[str, typing.Any]:
     """The order as plain values; :func:`from_message` reads it back."""
-    [kind] = [name for name, type_ in _KINDS.items() if type(order) is type_]
-    return {'kind': kind, **dataclasses.asdict(order)}
+    return {'kind': _kind(order), **dataclasses.asdict(order)}
 
 
 def title(order: Order) -> tuple[str, ...]:
     """What it is, in words that anybody may see: ``ps`` shows them."""
-    message = to_message(order)
-    named = (name for name in ('backup', 'instance') if name in message)
-    return message['kind'], *(f'{name}={message[name]}' for name in named)
+    named = (name for name in ('backup', 'instance') if hasattr(order, name))
+    return _kind(order), *(f'{name}={getattr(order, name)}' for name in named)
+
+
+def _kind(order: Order) -> str:
+    [kind] = [name for name, type_ in _KINDS.items() if type(order) is type_]
+    return kind
 
 
 def from_message(message: Mapping[str, typing.Any]) -> Order:
