@@ -13,6 +13,8 @@
 
 """Backups of the cloud's servers, as its operator takes them."""
 
+from collections.abc import Callable
+from concurrent import futures
 import dataclasses
 import hashlib
 import json
@@ -164,12 +166,27 @@ class Worker:
         return name in onebox.run(self.host, 'ls', _JOBS).split()
 
 
-def stopped_worker(server: onebox.Server, kind: str = 'backup') -> Worker:
-    """Stop the worker of a server, at once: it does not live for long.
+_T = typing.TypeVar('_T')
 
-    :param kind: that of a backup is not stopped before it reads the disks,
-        and has let Nova go on; that of a restore as soon as there is one
+
+def stopped_worker(
+    server: onebox.Server, begin: Callable[[], _T], kind: str = 'backup'
+) -> tuple[_T, Worker]:
+    """Begin something, and stop the worker of the server that does it.
+
+    :param begin: has it begun
+    :param kind: the worker of a backup is not stopped before it reads the
+        disks, and has let Nova go on; that of a restore as soon as there is
+        one
+    :returns: what ``begin`` returns, and the worker
     """
+    # Looked for from before on: it does not live for long.
+    with futures.ThreadPoolExecutor() as pool:
+        worker = pool.submit(_stopped, server, kind)
+        return begin(), worker.result()
+
+
+def _stopped(server: onebox.Server, kind: str) -> Worker:
     # In brackets, so that the command line with the pattern is not meant.
     worker = f'[e]kko_nova.compute.worker [0-9]+ {kind} .*instance={server.id}'
     lines = [f'until pid=$(pgrep -f "{worker}"); do sleep 0.05; done']

@@ -13,7 +13,6 @@
 """Something happens to a server while it is backed up."""
 
 from collections.abc import Iterator
-from concurrent import futures
 import contextlib
 
 from tests.cloud import backups
@@ -35,19 +34,16 @@ class BackupCase(onebox.CloudTestCase):
 
     def begun(self) -> tuple[str, backups.Worker]:
         """A backup whose worker is stopped while it reads."""
-        with futures.ThreadPoolExecutor() as pool:
-            worker = pool.submit(backups.stopped_worker, self.server)
-            backup = self.backups.begin()
-            return backup, worker.result()
+        return backups.stopped_worker(self.server, self.backups.begin)
 
     def begun_restore(self) -> backups.Worker:
         """The worker of a restore, stopped as soon as there is one."""
-        with futures.ThreadPoolExecutor() as pool:
-            worker = pool.submit(
-                backups.stopped_worker, self.server, 'restore'
-            )
-            self.backups.begin_restore(self.first)
-            return worker.result()
+        _, worker = backups.stopped_worker(
+            self.server,
+            lambda: self.backups.begin_restore(self.first),
+            'restore',
+        )
+        return worker
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[str]:
@@ -103,3 +99,12 @@ class BackupCase(onebox.CloudTestCase):
         backup = self.backups.create()
         self.assertEqual(type, self.backups.show(backup)['type'])
         self.assertEqual(held, self.backups.digest(backup))
+
+    def assert_recovers(
+        self, backup: str, worker: backups.Worker, reason: str
+    ) -> None:
+        """It has failed, nothing of it is left, and the next one is right."""
+        self.assert_error(backup, reason)
+        self.assert_free()
+        self.assert_nothing_left(worker)
+        self.assert_goes_on()

@@ -12,7 +12,6 @@
 
 """Backups over HTTP, as tenants and operators have them."""
 
-from concurrent import futures
 import contextlib
 import hashlib
 import pathlib
@@ -393,10 +392,10 @@ class ConflictTest(ApiCase):
         # A while to read.
         server.write_data('more', 24)
         label = f'stopped {uuid.uuid4()}'
-        with futures.ThreadPoolExecutor() as pool:
-            worker = pool.submit(operators.stopped_worker, server)
-            backup = self.api.create_backup(server_id=server.id, name=label)
-            worker.result()
+        backup, _ = operators.stopped_worker(
+            server,
+            lambda: self.api.create_backup(server_id=server.id, name=label),
+        )
         self.assertEqual('creating', backup.status)
         attempts: tuple[tuple[str, str, typing.Any], ...] = (
             ('InProgress', '', {'backup': {'server_id': server.id}}),

@@ -81,20 +81,14 @@ class RefusalTest(during.BackupCase):
         backup, worker = self.begun()
         self.backups.cancel(backup)
         worker.signal('CONT')
-        self.assert_error(backup, 'cancelled')
-        self.assert_free()
-        self.assert_nothing_left(worker)
-        self.assert_goes_on()
+        self.assert_recovers(backup, worker, 'cancelled')
 
 
 class LossTest(during.BackupCase):
     def test_the_worker_is_killed(self) -> None:
         backup, worker = self.begun()
         worker.signal('KILL')
-        self.assert_error(backup, 'died')
-        self.assert_free()
-        self.assert_nothing_left(worker)
-        self.assert_goes_on()
+        self.assert_recovers(backup, worker, 'died')
 
     def test_the_guest_is_killed(self) -> None:
         backup, worker = self.begun()

@@ -24,10 +24,7 @@ class CrashTest(during.BackupCase):
         backup, worker = self.begun()
         onebox.restart('nova-compute-c1', kill=True)
         worker.signal('CONT')
-        self.assert_error(backup, 'ended')
-        self.assert_free()
-        self.assert_nothing_left(worker)
-        self.assert_goes_on()
+        self.assert_recovers(backup, worker, 'ended')
 
     def test_nova_compute_and_the_worker_are_killed(self) -> None:
         backup, worker = self.begun()
@@ -35,10 +32,7 @@ class CrashTest(during.BackupCase):
         onebox.run('c1', 'pkill', '-STOP', '-f', 'bin/nova-compute')
         worker.signal('KILL')
         onebox.restart('nova-compute-c1', kill=True)
-        self.assert_error(backup, 'ended')
-        self.assert_free()
-        self.assert_nothing_left(worker)
-        self.assert_goes_on()
+        self.assert_recovers(backup, worker, 'ended')
 
     def test_nova_compute_is_stopped(self) -> None:
         backup, worker = self.begun()
@@ -55,10 +49,7 @@ class CrashTest(during.BackupCase):
         backup, worker = self.begun()
         onebox.restart('libvirtd-c1', kill=True)
         worker.signal('CONT')
-        self.assert_error(backup, '')
-        self.assert_free()
-        self.assert_nothing_left(worker)
-        self.assert_goes_on()
+        self.assert_recovers(backup, worker, '')
 
     def test_swift_is_away(self) -> None:
         backup, worker = self.begun()
