@@ -12,17 +12,19 @@
 
 """Records in a store: the only list of what backups there are.
 
-The records are the truth. The index merely finds a backup's server by id,
-and is rebuilt from the records (:meth:`Catalog.rebuild_index`).
+The records are the truth. The index merely finds a backup's server by id; an
+entry that is missing or damaged is written anew from the records.
 
 A listing may lag behind: Swift adds a new object to its container's listing
 some time later when the container's server is busy. A backup that nobody sees
 would be one whose needs a deletion does not spare. So each server's *line*
 names its backups in one object, which is read as it was written, and a backup
-counts if either the line or the listing names it.
+counts if either the line or the listing names it. Where listings do not lag, a
+damaged line is no loss.
 """
 
 from collections.abc import Generator
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
@@ -75,11 +77,10 @@ class Catalog:
 
     def announce(self, record: records.Record) -> None:
         """Write a new record, and what finds it."""
-        entry = document.seal({'format': 1, 'server': record.server})
         named = self._line(record.server)
         self._put_line(record.server, named | {record.id})
         self.put(record)
-        self.store.put(naming.index_name(record.id), entry)
+        self._put_index(record.server, record.id)
 
     def fence(self, record: records.Record) -> None:
         """Keep whoever makes a backup from ever completing it."""
@@ -91,24 +92,30 @@ class Catalog:
 
     def is_fenced(self, record: records.Record) -> bool:
         """Whether a backup was discarded while somebody made it."""
-        return self._exists(naming.fence_name(record.server, record.id))
+        return self.exists(naming.fence_name(record.server, record.id))
 
-    def unfence(self, record: records.Record) -> None:
-        """Whoever made it has noticed."""
-        self.store.delete(naming.fence_name(record.server, record.id))
+    def unfence(self, server: str, backup: str) -> None:
+        """Whoever made it has noticed, or nobody will run into it."""
+        self.store.delete(naming.fence_name(server, backup))
 
-    def remove_fences(self, server: str, age: float) -> None:
-        """Remove fences that nobody will run into any more.
+    def fences(self, server: str) -> Iterator[tuple[str, float]]:
+        """The fences of a server: each backup, and the fence's age, seconds.
 
-        :param age: seconds
+        A damaged one counts as new.
         """
         for found in self.store.list(naming.fence_prefix(server)):
-            with contextlib.suppress(exception.ObjectMissing):
+            age = 0.0
+            try:
                 fence = document.unseal(found.name, self.store.get(found.name))
                 since = datetime.datetime.fromisoformat(fence['at'])
-                passed = timeutils.utcnow(with_timezone=True) - since
-                if passed.total_seconds() >= age:
-                    self.store.delete(found.name)
+                age = timeutils.delta_seconds(
+                    since, timeutils.utcnow(with_timezone=True)
+                )
+            except exception.ObjectMissing:
+                continue
+            except exception.ObjectDamaged as e:
+                LOG.warning('a fence stays: %s', e)
+            yield _backup_of(found.name), age
 
     def tidy_line(self, record: records.Record, gone: frozenset[str]) -> None:
         """Have the line name a backup that is being made, and no gone ones.
@@ -121,19 +128,24 @@ class Catalog:
         if wanted != named:
             self._put_line(record.server, wanted)
 
+    def withdraw(self, record: records.Record) -> None:
+        """Have a backup be none any more; all else of it stays."""
+        self.store.delete(naming.record_name(record.server, record.id))
+
     def remove(self, record: records.Record) -> None:
         """Forget a backup; the line, too, when it was the last one of it."""
         self.notes.remove(record.server, record.id)
         self.store.delete(naming.index_name(record.id))
-        self.store.delete(naming.record_name(record.server, record.id))
+        self.withdraw(record)
         named = self._line(record.server)
         if named and not any(
-            self._exists(naming.record_name(record.server, backup))
+            self.exists(naming.record_name(record.server, backup))
             for backup in named
         ):
             self.store.delete(naming.line_name(record.server))
 
-    def _exists(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of this name."""
         try:
             self.store.stat(name)
         except exception.ObjectMissing:
@@ -144,12 +156,11 @@ class Catalog:
         """The record of a backup.
 
         :raises exception.BackupNotFound: there is none of this id
-        :raises exception.DataDamaged: it, or what finds it, is damaged
+        :raises exception.DataDamaged: it is damaged
         """
         try:
             naming.check('backup', backup)
             server = self._server_of(backup)
-            self._line(server)
             return self._read(naming.record_name(server, backup))
         except (exception.InvalidName, exception.ObjectMissing) as e:
             raise exception.BackupNotFound(backup, self.store.url) from e
@@ -158,14 +169,24 @@ class Catalog:
         name = naming.index_name(backup)
         try:
             entry = document.unseal(name, self.store.get(name))
-        except exception.ObjectMissing:
+            return str(entry['server'])
+        except (exception.ObjectDamaged, exception.ObjectMissing) as e:
             # The index only saves this search.
             for found in self._names(None):
                 _, server, file_name = found.split('/')
                 if file_name == f'{backup}.json':
-                    return server
-            raise
-        return str(entry['server'])
+                    break
+            else:
+                raise exception.ObjectMissing(self.store.url, name) from e
+            LOG.warning('the index is written anew: %s', e)
+            # Who reads may not be allowed to write.
+            with contextlib.suppress(exception.EkkoError):
+                self._put_index(server, backup)
+            return server
+
+    def _put_index(self, server: str, backup: str) -> None:
+        entry = document.seal({'format': 1, 'server': server})
+        self.store.put(naming.index_name(backup), entry)
 
     def find(self, server: str, backup: str) -> records.Record | None:
         """The record of a backup of a known server, if there is one."""
@@ -205,7 +226,7 @@ class Catalog:
             if isinstance(found, records.Record):
                 readable.append(found)
             elif isinstance(found, exception.ObjectMissing):
-                gone.add(found.name.rpartition('/')[2].removesuffix('.json'))
+                gone.add(_backup_of(found.name))
             else:
                 damaged.append(found)
         readable.sort(key=lambda record: (record.created_at, record.id))
@@ -231,17 +252,6 @@ class Catalog:
             raise damage
         return survey.records
 
-    def rebuild_index(self) -> int:
-        """Write the index anew from the records; returns their number."""
-        count = 0
-        for name in self._names(None):
-            _, server, file_name = name.split('/')
-            entry = document.seal({'format': 1, 'server': server})
-            backup = file_name.removesuffix('.json')
-            self.store.put(naming.index_name(backup), entry)
-            count += 1
-        return count
-
     def _names(self, server: str | None) -> Generator[str, None, None]:
         named = set()
         if server is not None:
@@ -260,6 +270,14 @@ class Catalog:
             value = document.unseal(name, self.store.get(name))
         except exception.ObjectMissing:
             return frozenset()
+        except exception.ObjectDamaged as e:
+            if not self.store.properties.consistent_list:
+                raise
+            LOG.warning('the listing says what a line would: %s', e)
+            return frozenset(
+                _backup_of(found.name)
+                for found in self.store.list(naming.record_prefix(server))
+            )
         return frozenset(value['backups'])
 
     def _put_line(self, server: str, backups: frozenset[str]) -> None:
@@ -275,3 +293,7 @@ class Catalog:
                 name, 'its name must be that of the backup it describes'
             )
         return record
+
+
+def _backup_of(record_name: str) -> str:
+    return record_name.rpartition('/')[2].removesuffix('.json')

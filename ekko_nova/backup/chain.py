@@ -134,6 +134,8 @@ def is_abandoned(record: records.Record, stale_after: float) -> bool:
     """
     if process.is_gone(record.process):
         return True
+    if process.is_here(record.process):
+        return False
     age = timeutils.utcnow(with_timezone=True) - record.updated_at
     if record.process == process.NOBODY:
         # It waits for its turn, and gives no signs of life meanwhile.

@@ -71,6 +71,14 @@ class Notes:
         found = {kind: self.get(server, backup, kind) for kind in KINDS}
         return {kind: note for kind, note in found.items() if note}
 
+    def findings(self, server: str, backup: str) -> list[document.Document]:
+        """What is known to be wrong with a backup.
+
+        Each with the members of :class:`ekko_nova.backup.verify.Finding`.
+        """
+        note = self.get(server, backup, 'verify') or {}
+        return list(note.get('findings', ()))
+
     def list(
         self, server: str | None = None
     ) -> Iterator[store_base.ObjectStat]:

@@ -52,11 +52,27 @@ class Process:
 NOBODY: typing.Final = Process('', '', 0, 0)
 
 
+#: With hidepid, as systemd's ProtectProc= mounts /proc, others' processes are
+#: as if they did not exist (proc(5)).
+_HIDDEN: typing.Final = -1
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _started(pid: int) -> int | None:
+    """When it was, ``None`` if it runs no more; of one we may not see, -1."""
     try:
         stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return _HIDDEN if _exists(pid) else None
     # The name in parentheses may hold spaces; field 22 counts from behind it
     # (proc(5)).
     fields = stat.rpartition(')')[2].split()
@@ -112,7 +128,7 @@ def is_gone(process: Process) -> bool:
     if process.boot != _boot():
         # This machine was started anew, unless it is another one of the name.
         return process.machine is not None and process.machine == _machine()
-    return (
-        process.namespace == _namespace()
-        and _started(process.pid) != process.started
+    return process.namespace == _namespace() and _started(process.pid) not in (
+        process.started,
+        _HIDDEN,
     )

@@ -17,9 +17,13 @@ Order, so that an interruption anywhere is harmless: the record becomes
 become its parent's, objects go, the manifest goes, the record goes. Until
 the manifest goes the deletion can be resumed with full knowledge; after it
 nothing but the record is left.
+
+A full store may not even take the status. Then the record goes at once, which
+says the same to everybody, and an interruption leaves objects nobody needs.
 """
 
 from collections.abc import Collection
+import contextlib
 import dataclasses
 import time
 import typing
@@ -29,12 +33,14 @@ from oslo_utils import timeutils
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
+from ekko_nova.backup import discard
 from ekko_nova.backup import naming
 from ekko_nova.backup import opened
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.backup import references
 from ekko_nova.backup import settings as settings_
+from ekko_nova.backup import verify
 from ekko_nova import exception
 
 __all__ = (
@@ -42,18 +48,13 @@ __all__ = (
     'Reclaimed',
     'collect',
     'delete',
-    'discard',
-    'give_up',
-    'settle',
 )
 
 LOG = logging.getLogger(__name__)
 
-#: How long a fence stands, in times that a silent process is given.
-_FENCED: typing.Final = 100
-
-#: Signs of life that a forced deletion waits for.
-_MISSED: typing.Final = 3
+#: How long a fence stands, seconds: longer than any request may take.
+_FENCED: typing.Final = 7 * 86400.0
+_GONE: typing.Final = 'the process that made it has ended'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,45 +92,60 @@ def delete(
     :raises exception.DataDamaged: a record of the line cannot be read
     """
     record = catalog.get(backup)
-    _check_free(record, patience(settings, force=force))
+    discard.check_free(record, discard.patience(settings, force=force))
     if record.finished_at is None:
-        discard(catalog, dataclasses.replace(record, requested=False))
+        unwanted = dataclasses.replace(record, requested=False)
+        if not discard.discard(catalog, unwanted):
+            raise exception.InProgress(record.server, backup, 'backup')
         return Reclaimed(0)
+    _clear_line(catalog, settings, record)
     deleting = _claimed(record)
-    catalog.put(deleting)
-    # Only after the status is written: a backup that begins announces
+    said: records.Record | None = deleting
+    try:
+        catalog.put(deleting)
+    except exception.StoreFull:
+        catalog.withdraw(record)
+        said = None
+    # Again after the status is written: a backup that begins announces
     # itself first and then looks at its parent, so one of the two notices.
     # Of two deletions at once each notices the other, or one does.
     try:
-        line = catalog.line(record.server)
-        if (other := _busy(line, record, settings.stale_after)) is not None:
-            activity = 'backup' if other.finished_at is None else 'deletion'
-            raise exception.InProgress(record.server, other.id, activity)
-    except exception.EkkoError:
-        catalog.put(record)
+        line = _clear_line(catalog, settings, record)
+    except exception.InProgress:
+        # Unless another deletion has claimed it since.
+        if catalog.find(record.server, backup) == said:
+            catalog.put(record)
         raise
-    return _finish(catalog, settings, line, deleting)
+    others = tuple(each for each in line if each.id != record.id)
+    return _finish(catalog, settings, (*others, deleting), deleting)
 
 
-def patience(settings: settings_.Settings, *, force: bool) -> float:
-    """Seconds without a sign of life that a process is given.
+def _clear_line(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    record: records.Record,
+) -> tuple[records.Record, ...]:
+    """The line of a backup, with nobody in it who hinders its deletion.
 
-    :param force: an administrator says that it is dead. They may be wrong,
-        so it is given some.
+    :raises exception.InProgress: somebody does
+    :raises exception.DataDamaged: a record of the line cannot be read, and
+        may be of a backup that needs the same objects
     """
-    if not force:
-        return settings.stale_after
-    return min(settings.stale_after, _MISSED * settings.heartbeat)
-
-
-def _check_free(record: records.Record, stale_after: float) -> None:
-    activities = {
-        records.Status.CREATING: 'backup',
-        records.Status.DELETING: 'deletion',
-    }
-    activity = activities.get(record.status)
-    if activity and not chain.is_abandoned(record, stale_after):
-        raise exception.InProgress(record.server, record.id, activity)
+    line = catalog.line(record.server)
+    if (other := _busy(line, record, settings.stale_after)) is not None:
+        activity = 'backup' if other.finished_at is None else 'deletion'
+        raise exception.InProgress(record.server, other.id, activity)
+    silent = [
+        child
+        for child in chain.children(line, record)
+        if child.status is records.Status.CREATING
+    ]
+    if not silent:
+        return line
+    # They may have been silent for too long, and be completed all the same.
+    for child in silent:
+        discard.discard(catalog, child, _GONE)
+    return catalog.line(record.server)
 
 
 def _claimed(record: records.Record) -> records.Record:
@@ -143,47 +159,89 @@ def _claimed(record: records.Record) -> records.Record:
 
 
 def collect(
-    catalog: catalogs.Catalog, settings: settings_.Settings, server: str
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    server: str,
+    keep: str | None = None,
 ) -> Collected:
-    """Remove what interrupted backups and deletions of a server left."""
+    """Remove what interrupted backups and deletions of a server left.
+
+    :param keep: a backup that is about to be made, however long ago it was
+        asked for
+    """
     survey = catalog.survey(server)
     collected = []
     for record in survey.records:
-        if _collect(catalog, settings, survey, record):
+        if record.id != keep and _collect(catalog, settings, record):
             LOG.info('collected leftovers: backup=%s', record.id)
             collected.append(record)
-    catalog.remove_fences(server, _FENCED * settings.stale_after)
-    if collected:
+    removed = _collect_fenced(catalog, settings, server)
+    if collected or removed:
         survey = catalog.survey(server)
-    return Collected(tuple(collected), survey)
+    return Collected((*collected, *removed), survey)
 
 
 def _collect(
     catalog: catalogs.Catalog,
     settings: settings_.Settings,
-    survey: catalogs.Survey,
-    record: records.Record,
+    surveyed: records.Record,
 ) -> bool:
-    if record.status in records.ENDED:
+    if surveyed.status in records.ENDED:
+        return False
+    # Those before it may have taken long.
+    record = catalog.find(surveyed.server, surveyed.id)
+    if record is None or record.status in records.ENDED:
+        return False
+    if record.status is records.Status.DELETING and record.finished_at is None:
+        return discard.discard(catalog, record)
+    if not chain.is_abandoned(record, settings.stale_after):
         return False
     if record.status is records.Status.CREATING:
-        if not chain.is_abandoned(record, settings.stale_after):
-            return False
-        discard(catalog, record, 'the process that made it has ended')
-    elif record.finished_at is None:
-        discard(catalog, record)
-    else:
-        if not chain.is_abandoned(record, settings.stale_after):
-            return False
-        line = catalog.survey(record.server).records
-        # A record that cannot be read may need these objects, as may a
-        # backup that was begun before its parent's deletion was.
-        if survey.damaged or _busy(line, record, settings.stale_after):
-            return False
-        claimed = _claimed(record)
+        return discard.discard(catalog, record, _GONE)
+    try:
+        line = _clear_line(catalog, settings, record)
+    except (exception.DataDamaged, exception.InProgress):
+        return False
+    claimed = _claimed(record)
+    with contextlib.suppress(exception.StoreFull):
         catalog.put(claimed)
-        _finish(catalog, settings, line, claimed)
+    _finish(catalog, settings, line, claimed)
     return True
+
+
+def _collect_fenced(
+    catalog: catalogs.Catalog, settings: settings_.Settings, server: str
+) -> tuple[records.Record, ...]:
+    """Remove fences that nobody will run into, and what broke at one.
+
+    A maker that died right after it had completed its backup has not looked
+    for a fence any more.
+    """
+    removed = []
+    for backup, age in catalog.fences(server):
+        record = catalog.read(naming.record_name(server, backup))
+        available = (
+            record is not None and record.status is records.Status.AVAILABLE
+        )
+        if record and available and _is_broken(catalog, settings, record):
+            LOG.error('removed a backup that had been discarded: %s', backup)
+            discard.remove(catalog, record, _GONE)
+            removed.append(record)
+        elif age > _FENCED:
+            catalog.unfence(server, backup)
+    return tuple(removed)
+
+
+def _is_broken(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    record: records.Record,
+) -> bool:
+    """Whether anything is missing of a backup."""
+    try:
+        return any(verify.verify(catalog.store, settings, record, deep=False))
+    except exception.WrongKey:
+        return False
 
 
 def _busy(
@@ -213,45 +271,6 @@ def _busy(
     return None
 
 
-def discard(
-    catalog: catalogs.Catalog,
-    record: records.Record,
-    reason: str | None = None,
-    *,
-    own: bool = False,
-) -> None:
-    """Remove a backup that never became available, with all it stored.
-
-    If it was requested, a record of the failure stays.
-
-    :param reason: why there is no backup; the record's own by default
-    :param own: its maker discards it. Anybody else cannot know whether the
-        maker is not about to write, and so fences the backup first.
-    """
-    may_write = not own and record.status is records.Status.CREATING
-    if may_write and not process.is_gone(record.process):
-        catalog.fence(record)
-    # If its last write did arrive after all, it is available: it must not
-    # be while its objects go.
-    deleting = dataclasses.replace(
-        record,
-        status=records.Status.DELETING,
-        finished_at=None,
-        progress=None,
-        error=reason or record.error,
-    )
-    catalog.put(deleting)
-    for disk in record.disks:
-        _delete_all(catalog, naming.backup_prefix(disk.set, record.id))
-    if record.requested:
-        failed = dataclasses.replace(deleting, status=records.Status.ERROR)
-        catalog.put(failed)
-    else:
-        catalog.remove(record)
-    if own:
-        catalog.unfence(record)
-
-
 def _finish(
     catalog: catalogs.Catalog,
     settings: settings_.Settings,
@@ -267,13 +286,16 @@ def _finish(
             catalog.store.delete(name)
             count += 1
             if time.monotonic() - beaten > settings.heartbeat:
-                catalog.put(_claimed(record))
+                with contextlib.suppress(exception.StoreFull):
+                    catalog.put(_claimed(record))
                 beaten = time.monotonic()
     for child in chain.children(line, record):
         # As it is now: written from memory it might come back to life.
         now = catalog.find(child.server, child.id)
         if now is not None:
-            catalog.put(dataclasses.replace(now, parent=record.parent))
+            # Without it, more is asked what it needs: see chain.relatives.
+            with contextlib.suppress(exception.StoreFull):
+                catalog.put(dataclasses.replace(now, parent=record.parent))
     for disk in record.disks:
         for part in range(len(disk.manifest)):
             catalog.store.delete(
@@ -350,48 +372,3 @@ def _everything(
             if not number.startswith('manifest-'):
                 result.add(owner, int(number, 16))
     return result
-
-
-def settle(
-    catalog: catalogs.Catalog, server: str, request: records.Request, why: str
-) -> records.Record:
-    """See a requested backup ended whose maker is known to be dead.
-
-    :param why: it failed, if it did
-    :returns: its record, ``available`` or ``error``
-    :raises exception.InProgress: its maker lives, and is not this process
-    """
-    found = catalog.find(server, request.backup)
-    if found is None:
-        found = records.begun(server, request)
-        catalog.announce(found)
-    if found.status is records.Status.ERROR or found.finished_at is not None:
-        return found
-    if found.process != process.current() and process.is_here(found.process):
-        raise exception.InProgress(server, request.backup, 'backup')
-    discard(catalog, dataclasses.replace(found, requested=True), why, own=True)
-    return catalog.get(request.backup)
-
-
-def give_up(
-    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
-) -> None:
-    """List a backup as an error whose maker is said to be dead.
-
-    :raises exception.BackupNotFound: there is none of this id
-    :raises exception.IllegalState: it is not being made
-    :raises exception.InProgress: its maker shows signs of life
-    """
-    record = catalog.get(backup)
-    if record.status is not records.Status.CREATING:
-        raise exception.IllegalState(
-            backup, record.status, 'be given up', 'creating'
-        )
-    _check_free(record, patience(settings, force=True))
-    known = dataclasses.replace(record, requested=True)
-    discard(catalog, known, 'it was given up by an administrator')
-
-
-def _delete_all(catalog: catalogs.Catalog, prefix: str) -> None:
-    for found in catalog.store.list(prefix):
-        catalog.store.delete(found.name)

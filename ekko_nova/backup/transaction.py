@@ -35,6 +35,7 @@ from ekko_nova.backup import audit
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
 from ekko_nova.backup.codec import load as codecs
+from ekko_nova.backup import discard
 from ekko_nova.backup import keyring as keyrings
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import load as manifests
@@ -43,7 +44,6 @@ from ekko_nova.backup import opened
 from ekko_nova.backup import pace
 from ekko_nova.backup import process
 from ekko_nova.backup import progress
-from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import temporary
@@ -189,8 +189,6 @@ class Transaction:
         :param quiesced: true, or why the file systems were not frozen
         :raises exception.EkkoError: it is not available
         """
-        self._check_own()
-        self._check_parent()
         now = timeutils.utcnow(with_timezone=True)
         record = dataclasses.replace(
             self.record,
@@ -206,14 +204,12 @@ class Transaction:
             note='; '.join(self._notes) or None,
         )
         self._catalog.tidy_line(record, frozenset())
+        self._check_parent()
+        self._check_own()
         self._catalog.put(record)
-        # Whoever took us for dead wrote a fence before anything else: if it
-        # is not there now, they find the record available and not ours to
-        # complete any more.
-        if self._catalog.is_fenced(record):
-            raise exception.InProgress(
-                self.record.server, self.record.id, 'deletion of backup'
-            )
+        # Whoever took us for dead in between has a fence there now, or finds
+        # that this is available.
+        self._check_fence()
         self._committed = True
         self.record = record
         return record
@@ -269,8 +265,7 @@ class Transaction:
         """
         catalog = self._catalog
         backup = parent.manifest.header.backup
-        note = catalog.notes.get(self.record.server, backup, 'verify') or {}
-        for finding in note.get('findings', ()):
+        for finding in catalog.notes.findings(self.record.server, backup):
             if finding['disk'] == parent.record.name:
                 raise exception.ObjectDamaged(
                     finding['object'], finding['invariant']
@@ -396,16 +391,25 @@ class Transaction:
             or found.status is not records.Status.CREATING
             or found.process != self.record.process
         ):
-            raise exception.InProgress(
-                self.record.server, self.record.id, 'deletion of backup'
-            )
+            raise self._discarded()
+        self._check_fence()
+
+    def _check_fence(self) -> None:
+        """The record may say nothing of that, if we wrote it since."""
+        if self._catalog.is_fenced(self.record):
+            raise self._discarded()
+
+    def _discarded(self) -> exception.InProgress:
+        return exception.InProgress(
+            self.record.server, self.record.id, 'deletion of backup'
+        )
 
     def _abort(self, error: BaseException | None) -> None:
         reason = 'it was cancelled'
         if isinstance(error, Exception):
             reason = str(error) or reason
         try:
-            prune.discard(self._catalog, self.record, reason, own=True)
+            discard.discard(self._catalog, self.record, reason, own=True)
         except exception.EkkoError as e:
             if self._may_be_known():
                 LOG.warning(

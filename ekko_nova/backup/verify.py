@@ -20,8 +20,10 @@ import array
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import itertools
 import typing
 
+from ekko_nova.backup import document
 from ekko_nova.backup import geometry as geometry_
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import stripe
@@ -35,9 +37,12 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
-__all__ = ('Finding', 'missing', 'verify')
+__all__ = ('Finding', 'missing', 'together', 'verify')
 
 _BUNDLE: typing.Final = 1 << 31
+
+#: More findings than that tell nobody more.
+_FINDINGS: typing.Final = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,6 +88,27 @@ def verify(
                     yield from _damaged(it, settings, report)
         except (exception.ObjectDamaged, exception.ObjectMissing) as e:
             yield Finding(disk.name, e.name, _invariant(e), 0, disk.size)
+
+
+def together(
+    known: list[document.Document],
+    found: Iterator[Finding],
+    *,
+    deep: bool,
+) -> list[document.Document]:
+    """What is known to be wrong with a backup when it has been verified.
+
+    What was known stays, until every byte was read again. After 100 findings
+    the others are not looked for.
+
+    :param known: before, see :meth:`ekko_nova.backup.notes.Notes.findings`
+    """
+    result = [
+        dataclasses.asdict(each) for each in itertools.islice(found, _FINDINGS)
+    ]
+    if not deep:
+        result += [each for each in known if each not in result]
+    return result[:_FINDINGS]
 
 
 def _invariant(error: exception.DataDamaged) -> str:

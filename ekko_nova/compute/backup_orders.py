@@ -18,14 +18,13 @@ a note on the backup, see :mod:`ekko_nova.backup.notes`.
 
 from collections.abc import Iterator
 import contextlib
-import dataclasses
-import itertools
 import time
 import typing
 
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
+from ekko_nova.backup import discard
 from ekko_nova.backup import document
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
@@ -41,9 +40,6 @@ from ekko_nova import exception
 __all__ = ('delete', 'export', 'fail', 'verify_backup')
 
 LOG = logging.getLogger(__name__)
-
-#: More findings than that tell nobody more.
-_FINDINGS: typing.Final = 100
 
 
 class _Note:
@@ -78,8 +74,9 @@ class _Note:
         self._beaten = time.monotonic()
 
     def beat(self) -> None:
-        """Say that it goes on."""
-        self.write('running')
+        """Say that it goes on, if the store has room for that."""
+        with contextlib.suppress(exception.StoreFull):
+            self.write('running')
 
     def report(self, now: progress.Progress) -> None:
         """Take note of progress."""
@@ -147,12 +144,14 @@ def verify_backup(
 ) -> dict[str, typing.Any]:
     """Verify a backup; the note has what is wrong with it."""
     record = _record(order, engine)
+    known = engine.catalog.notes.findings(record.server, record.id)
     with _noted(
         engine,
         record,
         'verify',
         request_id=order.request_id,
         deep=order.deep,
+        findings=known,
     ) as note:
         findings = verify.verify(
             engine.catalog.store,
@@ -161,10 +160,7 @@ def verify_backup(
             deep=order.deep,
             report=_reports(note, conversation),
         )
-        found = [
-            dataclasses.asdict(finding)
-            for finding in itertools.islice(findings, _FINDINGS)
-        ]
+        found = verify.together(known, findings, deep=order.deep)
         note.write('done', percent=100, findings=found)
     if found:
         LOG.error(
@@ -211,5 +207,5 @@ def fail(
 ) -> dict[str, typing.Any]:
     """List a backup as an error."""
     record = _record(order, engine)
-    prune.give_up(engine.catalog, engine.settings, record.id)
+    discard.give_up(engine.catalog, engine.settings, record.id)
     return {}

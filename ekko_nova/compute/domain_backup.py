@@ -86,7 +86,9 @@ def backup_domain(
     :raises exception.InvalidSource: there is no disk that can be backed up
     :raises exception.EkkoError: nothing of this backup is kept
     """
-    survey = prune.collect(catalog, settings, domain.uuid).survey
+    survey = prune.collect(
+        catalog, settings, domain.uuid, request.backup if request else None
+    ).survey
     chosen_disks = _select(domain, options.select)
     facts = [
         (disk, checkpoint.disk_facts(domain, disk, identity))

@@ -19,7 +19,7 @@ import pathlib
 import stat
 import typing
 
-from ekko_nova.backup import prune
+from ekko_nova.backup import discard
 from ekko_nova.backup import record as records
 from ekko_nova.compute import conversation as conversations
 from ekko_nova.compute import domain_backup
@@ -102,7 +102,7 @@ def _is_settled(
     went away, and its job with nobody to end it stayed.
     """
     try:
-        prune.settle(engine.catalog, order.instance, request, reason)
+        discard.settle(engine.catalog, order.instance, request, reason)
         with domains.Hypervisor(order.site.uri) as hypervisor:
             domain = hypervisor.find(order.instance)
             if domain is not None:
@@ -278,7 +278,7 @@ def settle(
         if domain is not None:
             jobs.recover(domain, engine.places)
         conversation.say('local')
-        record = prune.settle(
+        record = discard.settle(
             engine.catalog,
             order.instance,
             records.Request(order.backup, True, dict(order.facts)),

@@ -30,6 +30,7 @@ from ekko_nova.backup import browse
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.compute import names
+from ekko_nova import exception
 
 __all__ = (
     'cancel',
@@ -316,7 +317,9 @@ def noted(
     """Note that something waits for a host; not, if it is refused."""
     notes = request.browser.catalog.notes
     record = seen.record
-    notes.put(record.server, record.id, kind, request.queued(**facts))
+    # A full store must not keep anybody from deleting.
+    with contextlib.suppress(exception.StoreFull):
+        notes.put(record.server, record.id, kind, request.queued(**facts))
     try:
         yield
     except BaseException:

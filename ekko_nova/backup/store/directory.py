@@ -190,6 +190,8 @@ class DirectoryStore(base.Store):
             try:
                 self._give_name(incomplete, target, if_absent=if_absent)
             except FileExistsError as e:
+                # It may be from a call that failed before that was durable.
+                self._sync_up(target.parent)
                 raise exception.ObjectExists(self.url, name) from e
             except (IsADirectoryError, NotADirectoryError) as e:
                 raise exception.InvalidName(

@@ -15,9 +15,12 @@
 
 from collections.abc import Callable
 import copy
+import dataclasses
+from unittest import mock
 
 from oslo_utils import units
 
+from ekko_nova.backup import process
 from ekko_nova.backup import prune
 from ekko_nova.backup.store import base
 from ekko_nova.backup.store import memory
@@ -29,6 +32,15 @@ from tests.unit.backup import test_engine
 
 BLOCK = test_engine.BLOCK
 noise = test_engine.noise
+
+
+#: What is done in this context is done by a process that is gone then.
+DEAD = mock.patch.object(
+    process,
+    'current',
+    autospec=True,
+    return_value=dataclasses.replace(process.current(), boot='earlier'),
+)
 
 
 def _copy(store: base.Store) -> memory.MemoryStore:
@@ -74,14 +86,13 @@ class CrashSweepTest(test_engine.EngineCase):
         line.contents = dict(self.line.contents)
         line.tracked = self.line.tracked
         try:
-            operation(line)
+            with DEAD:
+                operation(line)
         except (exception.EkkoError, faults.Death):
             self.assertTrue(faulty.struck)
 
-        # What comes next is another process, which takes the first for dead.
-        later = engine.Line(store, line.disk, engine.SETTINGS).with_settings(
-            stale_after=0.0
-        )
+        # What comes next is another process.
+        later = engine.Line(store, line.disk)
         later.contents = line.contents
         later.tracked = line.tracked
         context = f'{fault} at call {at}'
@@ -118,12 +129,11 @@ class CrashSweepTest(test_engine.EngineCase):
         line = engine.Line(dying, self.disk)
         line.contents = self.line.contents
         line.tracked = self.line.tracked
-        self.assertRaises(faults.Death, line.backup)
+        with DEAD:
+            self.assertRaises(faults.Death, line.backup)
         self.line.tracked = None
         self._sweep(
             lambda line: prune.collect(
-                line.catalog,
-                line.with_settings(stale_after=0.0).settings,
-                engine.SERVER,
+                line.catalog, line.settings, engine.SERVER
             )
         )

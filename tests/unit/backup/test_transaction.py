@@ -20,6 +20,7 @@ import sys
 
 from oslo_utils import units
 
+from ekko_nova.backup import discard
 from ekko_nova.backup import process
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
@@ -105,7 +106,7 @@ class TransactionTest(test_engine.EngineCase):
     def test_one_that_was_taken_for_dead_does_not_commit(self) -> None:
         with self.begin('slow') as job:
             job.write_disk(self.planned, self.disk.snapshot(full=True))
-            prune.discard(self.line.catalog, job.record)
+            discard.discard(self.line.catalog, job.record)
             self.assertRaises(exception.InProgress, job.commit)
         self.assertEqual(
             [self.parent.id], [record.id for record in self.line.available()]
@@ -190,7 +191,7 @@ class TransactionTest(test_engine.EngineCase):
         self.assert_nothing_spare()
 
     def _settled(self, backup: str) -> records.Record:
-        return prune.settle(
+        return discard.settle(
             self.line.catalog,
             engine.SERVER,
             records.Request(backup, True),
@@ -199,8 +200,11 @@ class TransactionTest(test_engine.EngineCase):
 
     def test_settling(self) -> None:
         elsewhere = dataclasses.replace(process.current(), host='elsewhere')
-        self._left_by(elsewhere, 0)
+        left = self._left_by(elsewhere, 0)
         self.assertEqual(records.Status.ERROR, self._settled('left').status)
+        # It may live and just be slow.
+        self.assertTrue(self.line.catalog.is_fenced(left))
+        self.line.catalog.unfence(engine.SERVER, 'left')
         self.assertEqual('of a test', self._settled('left').error)
         self.assertEqual('of a test', self._settled('never-announced').error)
         self.assertEqual(self.parent, self._settled(self.parent.id))
@@ -236,7 +240,7 @@ class TransactionTest(test_engine.EngineCase):
         self.assertEqual(1, self._collected())
         # It may live and just be slow.
         self.assertTrue(self.line.catalog.is_fenced(left))
-        self.line.catalog.remove_fences(engine.SERVER, age=0)
+        self.line.catalog.unfence(engine.SERVER, 'left')
         self.assert_nothing_spare()
 
     def test_a_process_of_an_earlier_boot_is_gone(self) -> None:

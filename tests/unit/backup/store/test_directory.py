@@ -277,6 +277,18 @@ class TestDurability(TestCase):
             self.assertEqual([f'x/y{if_absent}', 'x', '.'], self.synced[-3:])
             self.assertLess(content, len(self.synced) - 3)
 
+    def test_of_what_an_earlier_put_has_left(self) -> None:
+        """It was told that it failed, and cannot know how far it came."""
+        self.store.put('x/y/z', b'1')
+        self.synced.clear()
+        self.assertRaises(
+            exception.ObjectExists,
+            self.store.put,
+            *('x/y/z', b'1'),
+            if_absent=True,
+        )
+        self.assertEqual(['x/y', 'x', '.'], self.synced[-3:])
+
     def test_of_new_directories_above_the_store(self) -> None:
         directory.DirectoryStore(self.root / 'new/er')
         self.assertEqual(['.', 'new'], self.synced)

@@ -1,0 +1,217 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Discard what never became a backup, with all that was stored of it.
+
+Who discards a backup cannot know whether its maker lives, and is about to
+complete it. So each leaves a sign first, and then looks for the other's::
+
+    maker                              who discards it
+    no fence? then: it is available    a fence
+    is there a fence?                  is it available?
+
+One of them notices, or both do. A maker that meets a fence removes its backup
+itself; who finds a backup available takes the fence away, and lets it be. A
+maker that was only late looks for a fence with each sign of life.
+"""
+
+import dataclasses
+import typing
+
+from oslo_log import log as logging
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import chain
+from ekko_nova.backup import naming
+from ekko_nova.backup import process
+from ekko_nova.backup import record as records
+from ekko_nova.backup import settings as settings_
+from ekko_nova import exception
+
+__all__ = (
+    'check_free',
+    'discard',
+    'give_up',
+    'patience',
+    'remove',
+    'settle',
+)
+
+LOG = logging.getLogger(__name__)
+
+#: Signs of life that a forced deletion waits for.
+_MISSED: typing.Final = 3
+
+#: More objects in a row than are on their way to a store at once.
+_ON_THEIR_WAY: typing.Final = 80
+
+
+def discard(
+    catalog: catalogs.Catalog,
+    record: records.Record,
+    reason: str | None = None,
+    *,
+    own: bool = False,
+) -> bool:
+    """Remove a backup that never became available, with all it stored.
+
+    If it was requested, a record of the failure stays.
+
+    :param record: as somebody has read it; whether it was requested is taken
+        from here
+    :param reason: why there is no backup; the record's own by default
+    :param own: its maker discards it
+    :returns: false if it was completed after all, and nothing was done
+    :raises exception.EkkoError: whatever the store raises
+    """
+    if not own:
+        making = record.status is records.Status.CREATING
+        fenced = making and not process.is_gone(record.process)
+        if fenced:
+            catalog.fence(record)
+        now = catalog.find(record.server, record.id)
+        if now is not None and now.finished_at is not None:
+            if fenced:
+                catalog.unfence(record.server, record.id)
+            return False
+        if now is not None:
+            record = dataclasses.replace(now, requested=record.requested)
+    remove(catalog, record, reason)
+    if own:
+        catalog.unfence(record.server, record.id)
+    return True
+
+
+def remove(
+    catalog: catalogs.Catalog,
+    record: records.Record,
+    reason: str | None = None,
+) -> None:
+    """Remove a backup and all that it stored, whatever became of it."""
+    deleting = dataclasses.replace(
+        record,
+        status=records.Status.DELETING,
+        finished_at=None,
+        progress=None,
+        error=reason or record.error,
+    )
+    try:
+        catalog.put(deleting)
+    except exception.StoreFull:
+        # One that is being made is restored by nobody, and goes first: there
+        # may be room then.
+        if record.finished_at is not None:
+            raise
+    for disk in record.disks:
+        _remove_objects(catalog, disk.set, record.id)
+    if record.requested:
+        failed = dataclasses.replace(deleting, status=records.Status.ERROR)
+        catalog.put(failed)
+    else:
+        catalog.remove(record)
+
+
+def _remove_objects(
+    catalog: catalogs.Catalog, set_id: str, backup: str
+) -> None:
+    """Delete all that a backup stored of a disk; nobody else may need it."""
+    store = catalog.store
+    prefix = naming.backup_prefix(set_id, backup)
+    listed = set()
+    for found in store.list(prefix):
+        store.delete(found.name)
+        listed.add(found.name)
+    if store.properties.consistent_list:
+        return
+    # What the listing does not show yet: numbers begin at 0, and leave out
+    # only what was on its way.
+    for name_of in (naming.object_name, naming.manifest_part_name):
+        number = absent = 0
+        while absent < _ON_THEIR_WAY:
+            name = name_of(set_id, backup, number)
+            number += 1
+            if name in listed:
+                absent = 0
+            elif catalog.exists(name):
+                store.delete(name)
+                absent = 0
+            else:
+                absent += 1
+
+
+def settle(
+    catalog: catalogs.Catalog, server: str, request: records.Request, why: str
+) -> records.Record:
+    """See a requested backup ended whose maker is known to be dead.
+
+    :param why: it failed, if it did
+    :returns: its record, ``available`` or ``error``
+    :raises exception.InProgress: its maker lives, and is not this process
+    """
+    found = catalog.find(server, request.backup)
+    if found is None:
+        found = records.begun(server, request)
+        catalog.announce(found)
+    if found.status is records.Status.ERROR or found.finished_at is not None:
+        return found
+    own = found.process == process.current()
+    if not own and process.is_here(found.process):
+        raise exception.InProgress(server, request.backup, 'backup')
+    # On another host it may live all the same.
+    discard(catalog, dataclasses.replace(found, requested=True), why, own=own)
+    return catalog.get(request.backup)
+
+
+def give_up(
+    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
+) -> None:
+    """List a backup as an error whose maker is said to be dead.
+
+    :raises exception.BackupNotFound: there is none of this id
+    :raises exception.IllegalState: it is not being made
+    :raises exception.InProgress: its maker shows signs of life
+    """
+    record = catalog.get(backup)
+    if record.status is records.Status.CREATING:
+        check_free(record, patience(settings, force=True))
+        known = dataclasses.replace(record, requested=True)
+        if discard(catalog, known, 'it was given up by an administrator'):
+            return
+        record = catalog.get(backup)
+    raise exception.IllegalState(
+        backup, record.status, 'be given up', 'creating'
+    )
+
+
+def patience(settings: settings_.Settings, *, force: bool) -> float:
+    """Seconds without a sign of life that a process is given.
+
+    :param force: an administrator says that it is dead. They may be wrong,
+        so it is given some.
+    """
+    if not force:
+        return settings.stale_after
+    return min(settings.stale_after, _MISSED * settings.heartbeat)
+
+
+def check_free(record: records.Record, stale_after: float) -> None:
+    """See that nobody makes or deletes a backup.
+
+    :raises exception.InProgress: somebody does
+    """
+    activities = {
+        records.Status.CREATING: 'backup',
+        records.Status.DELETING: 'deletion',
+    }
+    activity = activities.get(record.status)
+    if activity and not chain.is_abandoned(record, stale_after):
+        raise exception.InProgress(record.server, record.id, activity)

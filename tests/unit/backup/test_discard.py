@@ -1,0 +1,536 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Makers that were only slow, and those who took them for dead.
+
+Whatever the moment at which one strikes: no backup is available that does not
+restore, and none is removed that was completed before.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import datetime
+import os
+import typing
+
+from oslo_utils import timeutils
+from oslo_utils import units
+
+from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import discard
+from ekko_nova.backup import document
+from ekko_nova.backup import process
+from ekko_nova.backup import prune
+from ekko_nova.backup import record as records
+from ekko_nova.backup.store import base as store_base
+from ekko_nova.backup.store import memory
+from ekko_nova.backup import transaction
+from ekko_nova import exception
+from tests import base
+from tests import disks
+from tests import engine
+
+PLANNED: typing.Final = records.DiskRecord(
+    name='vda',
+    identity='root',
+    set='server.root',
+    size=4 * units.Mi,
+    segment_size=units.Mi,
+    full_reason='test',
+)
+
+IMPATIENT: typing.Final = dataclasses.replace(
+    engine.SETTINGS, heartbeat=0.0, stale_after=0.0
+)
+
+
+def elsewhere() -> process.Process:
+    """A process of which nobody here can tell whether it lives."""
+    return dataclasses.replace(process.current(), host='elsewhere')
+
+
+class Store(memory.MemoryStore):
+    """Strikes before a request for which ``when`` holds, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.when: Callable[[str, str, bytes], bool] | None = None
+        self.strike: Callable[[], object] = lambda: None
+
+    def _look(self, method: str, name: str, data: bytes = b'') -> None:
+        if self.when is not None and self.when(method, name, data):
+            self.when = None
+            self.strike()
+
+    def put(self, name: str, data: typing.Any, **options: bool) -> None:
+        self._look('put', name, bytes(data))
+        super().put(name, data, **options)
+
+    def get(
+        self, name: str, *, offset: int = 0, length: int | None = None
+    ) -> bytes:
+        self._look('get', name)
+        return super().get(name, offset=offset, length=length)
+
+    def stat(self, name: str) -> store_base.ObjectStat:
+        self._look('stat', name)
+        return super().stat(name)
+
+    def delete(self, name: str) -> None:
+        self._look('delete', name)
+        super().delete(name)
+
+
+class DiscardCase(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, with an empty store."""
+        self.store = Store()
+        self.disk = disks.MemoryDisk(4 * units.Mi)
+        self.disk.write(0, os.urandom(4 * units.Mi))
+        self.line = engine.Line(self.store, self.disk)
+        self.catalog = catalogs.Catalog(self.store)
+
+    def begin(
+        self,
+        backup: str = 'slow',
+        *,
+        parent: records.Record | None = None,
+        settings: typing.Any = engine.SETTINGS,
+        maker: process.Process | None = None,
+    ) -> transaction.Transaction:
+        planned = PLANNED
+        if parent is not None:
+            planned = dataclasses.replace(
+                PLANNED, type=records.Type.INCREMENTAL, full_reason=None
+            )
+        return transaction.Transaction(
+            catalogs.Catalog(self.store),
+            settings,
+            records.begun(
+                engine.SERVER,
+                records.Request(backup),
+                disks=(planned,),
+                maker=maker or elsewhere(),
+            ),
+            parent=parent,
+        )
+
+    def make(self, **options: typing.Any) -> None:
+        """Make one, to its end or until it is kept from it."""
+        full = options.get('parent') is None
+        with (
+            contextlib.suppress(exception.EkkoError),
+            self.begin(**options) as job,
+        ):
+            [planned] = job.record.disks
+            source = self.disk.snapshot(full=full)
+            job.write_disk(planned, source)
+            self.line.contents[job.record.id] = source.content
+            job.commit()
+
+    def delete(self, backup: str = 'slow') -> None:
+        """As one who takes its maker for dead."""
+        with contextlib.suppress(exception.RetryLater):
+            prune.delete(self.catalog, IMPATIENT, backup)
+
+    def strike(
+        self,
+        act: Callable[[], object],
+        when: Callable[[str, str, bytes], bool],
+    ) -> None:
+        self.store.when = when
+        self.store.strike = act
+
+    def assert_sound(self) -> list[str]:
+        """All that is available restores; returns what that is."""
+        self.assertIsNone(self.store.when, 'it never came to that')
+        available = [record.id for record in self.line.available()]
+        for backup in available:
+            self.assertEqual(
+                self.line.contents[backup], self.line.restore(backup)
+            )
+        return available
+
+
+class MakerAndDiscarderTest(DiscardCase):
+    """Each strikes between any two requests of the other."""
+
+    def _at_every_moment(
+        self, first: Callable[[], object], second: Callable[[], object]
+    ) -> None:
+        moment = 0
+        while True:
+            self.renew()
+            left = iter(range(moment, -1, -1))
+            self.strike(second, lambda *_request: next(left) == 0)  # noqa: B023
+            first()
+            if self.store.when is not None:
+                break
+            self.assert_sound()
+            moment += 1
+        self.assertGreater(moment, 5)
+
+    def _delete_if_known(self) -> None:
+        with contextlib.suppress(exception.BackupNotFound):
+            self.delete()
+
+    def test_it_is_deleted_while_it_is_made(self) -> None:
+        one = dataclasses.replace(engine.SETTINGS, workers=1, puts=1)
+        self._at_every_moment(
+            lambda: self.make(settings=one), self._delete_if_known
+        )
+
+    def test_it_is_completed_while_it_is_deleted(self) -> None:
+        jobs: list[transaction.Transaction] = []
+
+        def commit() -> None:
+            with contextlib.suppress(exception.InProgress):
+                jobs[-1].commit()
+
+        def make_and_delete() -> None:
+            when, self.store.when = self.store.when, None
+            with self.begin() as job:
+                source = self.disk.snapshot(full=True)
+                job.write_disk(PLANNED, source)
+                self.line.contents['slow'] = source.content
+                jobs.append(job)
+                self.store.when = when
+                self.delete()
+
+        self._at_every_moment(make_and_delete, commit)
+
+    def test_what_is_available_is_not_discarded(self) -> None:
+        with self.begin() as job:
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            self.strike(
+                job.commit, lambda _, name, __: name.startswith('fences/')
+            )
+            self.assertRaises(
+                exception.InProgress,
+                prune.delete,
+                self.catalog,
+                IMPATIENT,
+                'slow',
+            )
+        self.assertEqual(['slow'], self.assert_sound())
+        self.assertEqual([], list(self.store.list('fences/')))
+
+    def test_a_collection_that_takes_long(self) -> None:
+        """What it has read at its beginning is not true any more."""
+        first = self.line.backup(full=True)
+        gone = dataclasses.replace(process.current(), boot='earlier')
+        self.catalog.put(
+            dataclasses.replace(
+                first, status=records.Status.DELETING, process=gone
+            )
+        )
+        with self.begin() as job:
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            self.strike(
+                job.commit,
+                lambda method, name, _: (
+                    method == 'delete' and name.startswith('sets/')
+                ),
+            )
+            prune.collect(self.catalog, IMPATIENT, engine.SERVER)
+        self.assertEqual(['slow'], self.assert_sound())
+
+    def test_a_sign_of_life_while_others_are_collected(self) -> None:
+        gone = dataclasses.replace(process.current(), boot='earlier')
+        first = records.begun(
+            engine.SERVER, records.Request('first'), maker=gone
+        )
+        self.catalog.announce(first)
+        with self.begin() as job:
+            alive = job.record
+            before = alive.updated_at - datetime.timedelta(days=1)
+            self.catalog.put(dataclasses.replace(alive, updated_at=before))
+            self.strike(
+                lambda: self.catalog.put(alive),
+                lambda method, name, _: (
+                    method == 'delete' and name == 'backups/server/first.json'
+                ),
+            )
+            prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            job.commit()
+        self.assertEqual(['slow'], self.assert_sound())
+
+    def test_what_has_met_a_fence_is_never_called_available(self) -> None:
+        with self.begin() as job:
+            job.write_disk(PLANNED, self.disk.snapshot(full=True))
+            self.catalog.fence(job.record)
+            self.strike(
+                self.fail,
+                lambda method, _, data: (
+                    method == 'put' and b'"status": "available"' in data
+                ),
+            )
+            self.assertRaises(exception.InProgress, job.commit)
+            self.store.when = None
+        self.assertEqual([], self.assert_sound())
+
+
+class SilentChildTest(DiscardCase):
+    def test_its_parent_is_deleted(self) -> None:
+        parent = self.line.backup(full=True)
+        self.disk.write(0, os.urandom(units.Ki))
+        self.strike(
+            lambda: self.delete(parent.id),
+            lambda method, _, data: (
+                method == 'put' and b'"status": "available"' in data
+            ),
+        )
+        self.make(parent=parent)
+        self.assertEqual([], self.assert_sound())
+
+    def test_its_parent_was_being_deleted_and_is_collected(self) -> None:
+        parent = self.line.backup(full=True)
+        self.disk.write(0, os.urandom(units.Ki))
+        gone = dataclasses.replace(process.current(), boot='earlier')
+
+        def collect() -> None:
+            self.catalog.put(
+                dataclasses.replace(
+                    parent, status=records.Status.DELETING, process=gone
+                )
+            )
+            prune.collect(self.catalog, IMPATIENT, engine.SERVER)
+
+        self.strike(
+            collect,
+            lambda method, _, data: (
+                method == 'put' and b'"status": "available"' in data
+            ),
+        )
+        self.make(parent=parent)
+        self.assertEqual([], self.assert_sound())
+
+
+class SettledElsewhereTest(DiscardCase):
+    """Another host says that it is dead, and it is not."""
+
+    def _settle(self) -> None:
+        settled = discard.settle(
+            self.catalog,
+            engine.SERVER,
+            records.Request('slow', True),
+            'it was evacuated',
+        )
+        self.assertEqual(records.Status.ERROR, settled.status)
+
+    def test_a_sign_of_life_that_came_late(self) -> None:
+        puts = iter(range(100))
+        self.strike(
+            self._settle,
+            lambda method, name, _: (
+                method == 'put'
+                and name.startswith('backups/')
+                and next(puts) == 2
+            ),
+        )
+        self.make(settings=dataclasses.replace(engine.SETTINGS, heartbeat=0.0))
+        self.assertEqual([], self.assert_sound())
+        self.assertEqual([], list(self.store.list('sets/')))
+
+    def test_nothing_lives_on_that_has_just_been_completed(self) -> None:
+        with self.begin() as job:
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            self.strike(
+                job.commit, lambda _, name, __: name.startswith('fences/')
+            )
+            settled = discard.settle(
+                self.catalog, engine.SERVER, records.Request('slow', True), ''
+            )
+        self.assertEqual(records.Status.AVAILABLE, settled.status)
+        self.assertEqual(['slow'], self.assert_sound())
+
+
+class DiedAtTheFenceTest(DiscardCase):
+    """It was discarded, wrote that it is available, and came no further."""
+
+    def _die(self) -> None:
+        with self.begin() as job:
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            self.catalog.fence(job.record)
+            job._check_own = lambda: None  # type: ignore[method-assign]
+            self.assertRaises(exception.InProgress, job.commit)
+            job._committed = True
+
+    def test_it_is_removed_if_it_does_not_restore(self) -> None:
+        self._die()
+        self.store.delete('sets/server.root/slow/00000001')
+        self.line.backup(full=True)
+        self.assertNotIn('slow', self.assert_sound())
+        self.assertEqual([], list(self.store.list('sets/server.root/slow/')))
+
+    def test_it_stays_if_it_does(self) -> None:
+        self._die()
+        self.line.backup(full=True)
+        self.assertIn('slow', self.assert_sound())
+        self.assertEqual(1, len(list(self.store.list('fences/'))))
+
+    def test_a_fence_does_not_stand_for_ever(self) -> None:
+        self._die()
+        before = timeutils.utcnow(with_timezone=True) - datetime.timedelta(8)
+        self.store.put(
+            'fences/server/slow.json',
+            document.seal({'format': 1, 'at': before.isoformat()}),
+        )
+        prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
+        self.assertIn('slow', self.assert_sound())
+        self.assertEqual([], list(self.store.list('fences/')))
+
+
+class TwoDeletionsTest(DiscardCase):
+    def test_one_that_fails_leaves_the_other_alone(self) -> None:
+        found = self.line.backup(full=True)
+
+        class Second(catalogs.Catalog):
+            looks = 0
+
+            def get(self, backup: str) -> records.Record:
+                return found
+
+            def line(self, server: str) -> tuple[records.Record, ...]:
+                self.looks += 1
+                if self.looks == 2:
+                    raise exception.StoreUnavailable('memory:', 'of a test')
+                return (found,)
+
+        def delete() -> None:
+            self.assertRaises(
+                exception.StoreUnavailable,
+                prune.delete,
+                Second(self.store),
+                engine.SETTINGS,
+                found.id,
+            )
+            raise KeyboardInterrupt
+
+        self.strike(
+            delete,
+            lambda method, name, _: (
+                method == 'delete' and name.startswith('sets/')
+            ),
+        )
+        self.assertRaises(KeyboardInterrupt, self.line.delete, found.id)
+        self.assertEqual([], self.assert_sound())
+
+
+class WaitedTest(DiscardCase):
+    def test_for_more_than_a_day(self) -> None:
+        asked = records.begun(
+            engine.SERVER, records.Request('slow', True), maker=process.NOBODY
+        )
+        before = timeutils.utcnow(with_timezone=True) - datetime.timedelta(2)
+        self.catalog.announce(
+            dataclasses.replace(asked, created_at=before, updated_at=before)
+        )
+        prune.collect(self.catalog, engine.SETTINGS, engine.SERVER, 'slow')
+        self.make()
+        self.assertEqual(['slow'], self.assert_sound())
+
+
+class LaggingStore(Store):
+    """Its listings leave something out."""
+
+    properties = dataclasses.replace(
+        memory.MemoryStore.properties, consistent_list=False
+    )
+
+    def list(self, prefix: str = '') -> Iterator[store_base.ObjectStat]:
+        return (
+            found
+            for found in super().list(prefix)
+            if not found.name.endswith(('2', '3', '4'))
+        )
+
+
+class LaggingListTest(DiscardCase):
+    def test_nothing_is_left(self) -> None:
+        self.store = LaggingStore()
+        self.catalog = catalogs.Catalog(self.store)
+        with self.begin() as job:
+            job.write_disk(PLANNED, self.disk.snapshot(full=True))
+        self.assertEqual([], list(super(Store, self.store).list()))
+
+
+class FullStore(Store):
+    """Takes nothing any more, but gives things away."""
+
+    full = False
+
+    def put(self, name: str, data: typing.Any, **options: bool) -> None:
+        if self.full:
+            raise exception.StoreFull(self.url, 'of a test')
+        super().put(name, data, **options)
+
+
+class FullStoreTest(DiscardCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.store: FullStore = FullStore()
+        self.line = engine.Line(self.store, self.disk)
+        self.catalog = self.line.catalog
+        self.first = self.line.backup(full=True)
+        self.disk.write(0, os.urandom(units.Ki))
+        self.second = self.line.backup()
+        self.disk.write(units.Mi, os.urandom(units.Ki))
+        self.third = self.line.backup()
+
+    def test_any_backup_can_be_deleted(self) -> None:
+        self.store.full = True
+        for gone in (self.second, self.first, self.third):
+            self.line.delete(gone.id)
+            self.assertNotIn(gone.id, self.assert_sound())
+        self.assertEqual([], list(self.store.list('sets/')))
+
+    def test_one_that_is_built_on_stays(self) -> None:
+        with self.begin('child', parent=self.third):
+            self.store.full = True
+            self.assertRaises(
+                exception.InProgress, self.line.delete, self.third.id
+            )
+            self.store.full = False
+        self.assertIn(self.third.id, self.assert_sound())
+
+    def test_leftovers_are_collected(self) -> None:
+        gone = dataclasses.replace(process.current(), boot='earlier')
+        left = records.begun(
+            engine.SERVER,
+            records.Request('left'),
+            disks=(PLANNED,),
+            maker=gone,
+        )
+        self.catalog.announce(left)
+        self.store.put('sets/server.root/left/00000000', b'some')
+        self.store.full = True
+        prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
+        self.assertEqual([], list(self.store.list('sets/server.root/left/')))
+        self.assertEqual(3, len(self.assert_sound()))
