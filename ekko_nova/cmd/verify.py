@@ -17,7 +17,11 @@ import argparse
 import typing
 
 from cliff import lister
+from oslo_utils import timeutils
 
+from ekko_nova.backup import document
+from ekko_nova.backup import notes as notes_
+from ekko_nova.backup import record as records
 from ekko_nova.backup import verify
 from ekko_nova.cmd import base
 from ekko_nova.cmd import progress
@@ -25,13 +29,17 @@ from ekko_nova import exception
 
 __all__ = ('Verify',)
 
+_COLUMNS: typing.Final = ('disk', 'object', 'invariant', 'offset', 'length')
+
 
 class Verify(base.StoreCommand, lister.Lister):
     """Check that a backup is what it was.
 
     Lists what is broken: the disk, the object, the rule of the format, and
     the range of the disk that is affected. Nothing listed and status 0 mean
-    that the backup restores; status 6, that it does not.
+    that the backup restores; status 6, that it does not. What is found is
+    kept beside the backup until a deep verification finds it mended, so that
+    the next backup does not build on it.
 
     Examples::
 
@@ -59,23 +67,42 @@ class Verify(base.StoreCommand, lister.Lister):
     ) -> tuple[typing.Any, typing.Any]:
         with self.open(parsed_args) as it, progress.Bar() as report:
             record = it.catalog.get(parsed_args.id)
-            rows = [
-                (
-                    finding.disk,
-                    finding.object,
-                    finding.invariant,
-                    finding.offset,
-                    finding.length,
-                )
-                for finding in verify.verify(
-                    it.catalog.store,
-                    it.settings,
-                    record,
-                    deep=parsed_args.deep,
-                    report=report,
-                )
-            ]
-        self._broken = bool(rows)
-        if not rows:
+            notes = it.catalog.notes
+            known = notes.findings(record.server, record.id)
+            findings = verify.verify(
+                it.catalog.store,
+                it.settings,
+                record,
+                deep=parsed_args.deep,
+                report=report,
+            )
+            found = verify.together(known, findings, deep=parsed_args.deep)
+            if found != known:
+                self._note(notes, record, found, deep=parsed_args.deep)
+        self._broken = bool(found)
+        if not found:
             self.log.info('backup %s is what it was', record.id)
-        return ('disk', 'object', 'invariant', 'offset', 'length'), rows
+        return _COLUMNS, [
+            tuple(finding[column] for column in _COLUMNS) for finding in found
+        ]
+
+    def _note(
+        self,
+        notes: notes_.Notes,
+        record: records.Record,
+        found: list[document.Document],
+        *,
+        deep: bool,
+    ) -> None:
+        """Have the next backup not build on what is broken."""
+        note = {
+            'status': 'done',
+            'deep': deep,
+            'percent': 100,
+            'updated_at': timeutils.utcnow(with_timezone=True).isoformat(),
+            'findings': found,
+        }
+        try:
+            notes.put(record.server, record.id, 'verify', note)
+        except exception.EkkoError as e:
+            self.log.warning('the next backup will not know of it: %s', e)

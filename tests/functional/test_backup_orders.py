@@ -159,15 +159,54 @@ class VerifyTest(OrdersCase):
                 ),
             )
 
-    def test_a_damaged_one(self) -> None:
+    def flip(self) -> str:
+        """Change a bit of an object."""
         [disk] = self.record.disks
         name = naming.object_name(disk.set, self.record.id, 0)
         data = bytearray(self.catalog.store.get(name))
         data[len(data) // 2] ^= 1
         self.catalog.store.put(name, bytes(data))
+        return name
+
+    def test_a_damaged_one(self) -> None:
+        name = self.flip()
         self.assertEqual([], self.verify(deep=False)['findings'])
         findings = self.verify(deep=True)['findings']
         self.assertEqual({name}, {found['object'] for found in findings})
+
+    def test_what_was_found_stays_until_it_is_mended(self) -> None:
+        self.flip()
+        found = self.verify(deep=True)['findings']
+        # Which does not look for it.
+        self.assertEqual(found, self.verify(deep=False)['findings'])
+        [disk] = self.record.disks
+        lost = naming.manifest_part_name(disk.set, self.record.id, 0)
+        manifest = self.catalog.store.get(lost)
+        self.catalog.store.delete(lost)
+        both = self.verify(deep=False)['findings']
+        self.assertEqual(lost, both[0]['object'])
+        self.assertEqual(found, both[1:])
+        self.catalog.store.put(lost, manifest)
+        self.flip()
+        self.assertEqual([], self.verify(deep=True)['findings'])
+
+    def test_one_that_does_not_end_forgets_nothing(self) -> None:
+        self.flip()
+        found = self.verify(deep=True)['findings']
+        order = orders.VerifyOrder(self.site, self.record.id, 'req-1', True)
+        nowhere = {'temporary_directory': '/proc/nowhere'}
+        self.assertRaises(
+            exception.WorkerFailed,
+            self.carry_out,
+            dataclasses.replace(
+                order,
+                site=dataclasses.replace(
+                    self.site, options={**self.site.options, **nowhere}
+                ),
+            ),
+        )
+        self.assertNotEqual('done', self.note('verify')['status'])
+        self.assertEqual(found, self.note('verify')['findings'])
 
 
 class ExportTest(OrdersCase):
