@@ -144,13 +144,12 @@ class Transaction:
                     manifest,
                     self._on_progress,
                 )
-            cipher = keyring.cipher(
-                header.owners[-1], self._settings.encryption
-            )
+            own = header.owners[header.own]
+            cipher = keyring.cipher(own, self._settings.encryption)
             stored = parts.upload(
                 self._catalog.store,
                 path,
-                header.owners[-1],
+                own,
                 header.segment_size,
                 codecs.compression(self._settings.compression),
                 cipher,
@@ -172,7 +171,7 @@ class Transaction:
             owners=tuple(
                 header.owners[index].backup
                 for index in sorted(written.owners)
-                if index != len(header.owners) - 1
+                if index != header.own
             ),
             read_bytes=written.read_bytes,
             changed_bytes=written.changed_bytes,
@@ -314,6 +313,11 @@ class Transaction:
         parent: opened.OpenedDisk | None,
     ) -> base.Header:
         before = parent.manifest.header if parent else None
+        used = (
+            (parent.manifest.header.backup, *parent.record.owners)
+            if parent
+            else ()
+        )
         return base.Header(
             set=disk.set,
             backup=self.record.id,
@@ -323,8 +327,9 @@ class Transaction:
             segment_size=before.segment_size
             if before
             else self._settings.segment_size,
-            owners=(
-                *(before.owners if before else ()),
+            owners=writer.owners(
+                before.owners if before else (),
+                used,
                 base.Owner(disk.set, self.record.id),
             ),
             codecs=writer.codecs(

@@ -22,6 +22,7 @@ One thread walks the changes in the order of the disk; reading, hashing and
 compressing happen in ``workers`` threads, sealing and storing in ``puts``.
 """
 
+from collections.abc import Collection
 from collections.abc import Generator
 import contextlib
 import dataclasses
@@ -43,7 +44,7 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import block
 
-__all__ = ('DiskWriter', 'Written', 'codecs')
+__all__ = ('DiskWriter', 'Written', 'codecs', 'owners')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,10 +76,30 @@ def codecs(
     return tuple(dict.fromkeys((*inherited, *wanted)))
 
 
+def owners(
+    inherited: tuple[base.Owner, ...], used: Collection[str], own: base.Owner
+) -> tuple[base.Owner, ...]:
+    """A manifest's owners: the parent's, at their indexes, and its own.
+
+    It takes the place of one that the parent does not use any more, so that
+    there are never many more than backups that share something.
+
+    :param used: the backups whose objects the parent's manifest refers to
+    """
+    result = list(inherited)
+    while result and result[-1].backup not in used:
+        result.pop()
+    for index, owner in enumerate(result):
+        if owner.backup not in used:
+            result[index] = own
+            return tuple(result)
+    return (*result, own)
+
+
 class DiskWriter:
     """Writes one disk of one backup; used once.
 
-    :param header: of the manifest to be; its last owner is this backup
+    :param header: of the manifest to be
     :param parent: the parent's manifest, if segments may refer to it
     :param trusted: what the source calls clean is as the parent has it;
         otherwise all of it is read, and compared with the parent
@@ -110,10 +131,10 @@ class DiskWriter:
                 self._trusted_until = end
             if header.size > size > end:
                 self._short = end // header.segment_size
-        self._owner = header.owners[-1]
+        self._owner = header.owners[header.own]
         self._cipher = keyring.cipher(self._owner, settings.encryption)
         self._placement = pieces.Placement(
-            len(header.owners) - 1, header.segment_size, self._cipher.overhead
+            header.own, header.segment_size, self._cipher.overhead
         )
         self._lock = threading.Lock()
         self._read_bytes = 0

@@ -73,7 +73,8 @@ class Header:
     :ivar disk: identity of the disk, never its target name
     :ivar size: virtual size in bytes
     :ivar segment_size: bytes in a segment
-    :ivar owners: what ``Layer.owner`` indexes; grows at the end only
+    :ivar owners: what ``Layer.owner`` indexes; this backup is one of them.
+        An index means the same as in the parent's manifest, if that uses it.
     :ivar codecs: what ``Layer.codec`` indexes; grows at the end only
     """
 
@@ -85,6 +86,11 @@ class Header:
     segment_size: int
     owners: tuple[Owner, ...]
     codecs: tuple[Codec, ...]
+
+    @property
+    def own(self) -> int:
+        """The index of the backup itself among the owners."""
+        return self.owners.index(Owner(self.set, self.backup))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

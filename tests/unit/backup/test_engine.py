@@ -400,6 +400,27 @@ class LineTest(testtools.TestCase):
         )
 
 
+class OwnersTest(EngineCase):
+    def test_there_are_not_more_than_share_something(self) -> None:
+        """However many there have been."""
+        self.disk.write(0, noise(len(self.disk.content)))
+        self.line.backup()
+        for number in range(20):
+            # Everything in turn, so that older backups are not needed.
+            self.disk.write(number % 4 * units.Mi, noise(units.Mi, number))
+            record = self.line.backup()
+            if number % 3:
+                self.line.delete(next(iter(self.line.contents)))
+                del self.line.contents[next(iter(self.line.contents))]
+        [disk] = record.disks
+        with opened.open_disk(
+            self.line.store, self.line.settings, record, disk
+        ) as it:
+            self.assertLessEqual(len(it.manifest.header.owners), 6)
+        self.assert_all_restore()
+        self.assert_nothing_spare()
+
+
 class CatalogTest(EngineCase):
     def test_a_lost_index_is_only_slower(self) -> None:
         record = self.line.backup()
