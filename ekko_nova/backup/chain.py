@@ -41,6 +41,7 @@ from ekko_nova.backup import record as records
 __all__ = (
     'children',
     'is_abandoned',
+    'is_silent',
     'parent_for',
     'relatives',
     'shares_owner',
@@ -132,12 +133,20 @@ def is_abandoned(record: records.Record, stale_after: float) -> bool:
     :param stale_after: seconds without a sign of life that mean death where
         the process cannot be asked
     """
-    if process.is_gone(record.process):
-        return True
     if process.is_here(record.process):
         return False
-    age = timeutils.utcnow(with_timezone=True) - record.updated_at
     if record.process == process.NOBODY:
         # It waits for its turn, and gives no signs of life meanwhile.
         stale_after = max(stale_after, _WAITING)
-    return age.total_seconds() > stale_after
+    return is_silent(record, stale_after)
+
+
+def is_silent(record: records.Record, patience: float) -> bool:
+    """Whether who makes or deletes a backup is gone, or says nothing.
+
+    :param patience: seconds without a sign of life
+    """
+    if process.is_gone(record.process):
+        return True
+    age = timeutils.utcnow(with_timezone=True) - record.updated_at
+    return age.total_seconds() > patience

@@ -41,7 +41,6 @@ __all__ = (
     'check_free',
     'discard',
     'give_up',
-    'patience',
     'remove',
     'settle',
 )
@@ -182,7 +181,7 @@ def give_up(
     """
     record = catalog.get(backup)
     if record.status is records.Status.CREATING:
-        check_free(record, patience(settings, force=True))
+        check_free(record, settings, force=True)
         known = dataclasses.replace(record, requested=True)
         if discard(catalog, known, 'it was given up by an administrator'):
             return
@@ -192,26 +191,29 @@ def give_up(
     )
 
 
-def patience(settings: settings_.Settings, *, force: bool) -> float:
-    """Seconds without a sign of life that a process is given.
-
-    :param force: an administrator says that it is dead. They may be wrong,
-        so it is given some.
-    """
-    if not force:
-        return settings.stale_after
-    return min(settings.stale_after, _MISSED * settings.heartbeat)
-
-
-def check_free(record: records.Record, stale_after: float) -> None:
+def check_free(
+    record: records.Record, settings: settings_.Settings, *, force: bool
+) -> None:
     """See that nobody makes or deletes a backup.
 
+    :param force: an administrator says that whoever does is dead. They may
+        be wrong, so a few signs of life must be missing.
     :raises exception.InProgress: somebody does
     """
     activities = {
         records.Status.CREATING: 'backup',
         records.Status.DELETING: 'deletion',
     }
-    activity = activities.get(record.status)
-    if activity and not chain.is_abandoned(record, stale_after):
-        raise exception.InProgress(record.server, record.id, activity)
+    if record.status not in activities:
+        return
+    limit = settings.stale_after
+    if force:
+        over = chain.is_silent(
+            record, min(limit, _MISSED * settings.heartbeat)
+        )
+    else:
+        over = chain.is_abandoned(record, limit)
+    if not over:
+        raise exception.InProgress(
+            record.server, record.id, activities[record.status]
+        )

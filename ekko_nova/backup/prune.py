@@ -92,7 +92,7 @@ def delete(
     :raises exception.DataDamaged: a record of the line cannot be read
     """
     record = catalog.get(backup)
-    discard.check_free(record, discard.patience(settings, force=force))
+    discard.check_free(record, settings, force=force)
     if record.finished_at is None:
         unwanted = dataclasses.replace(record, requested=False)
         if not discard.discard(catalog, unwanted):

@@ -443,6 +443,26 @@ class TwoDeletionsTest(DiscardCase):
         self.assertEqual([], self.assert_sound())
 
 
+class HangsTest(DiscardCase):
+    def test_only_an_administrator_ends_what_runs_here(self) -> None:
+        patient = dataclasses.replace(engine.SETTINGS, heartbeat=1.0)
+        with self.begin(maker=process.current()) as job:
+            job.write_disk(PLANNED, self.disk.snapshot(full=True))
+            before = job.record.updated_at - datetime.timedelta(days=1)
+            silent = dataclasses.replace(job.record, updated_at=before)
+            self.catalog.put(silent)
+            found = prune.collect(self.catalog, patient, engine.SERVER)
+            self.assertEqual((), found.removed)
+            self.assertRaises(
+                exception.InProgress,
+                prune.delete,
+                *(self.catalog, patient, 'slow'),
+            )
+            prune.delete(self.catalog, patient, 'slow', force=True)
+            self.assertRaises(exception.InProgress, job.commit)
+        self.assertEqual([], self.assert_sound())
+
+
 class WaitedTest(DiscardCase):
     def test_for_more_than_a_day(self) -> None:
         asked = records.begun(

@@ -100,6 +100,9 @@ class ProcessTest(base.TestCase):
         silent = dataclasses.replace(begun, updated_at=before)
         self.assertEqual(os.getpid(), silent.process.pid)
         self.assertFalse(chain.is_abandoned(silent, 600.0))
+        # Unless an administrator says that it hangs.
+        self.assertTrue(chain.is_silent(silent, 600.0))
+        self.assertFalse(chain.is_silent(begun, 600.0))
         elsewhere = dataclasses.replace(silent.process, host='elsewhere')
         self.assertTrue(
             chain.is_abandoned(
