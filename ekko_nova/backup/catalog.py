@@ -28,6 +28,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import math
 import typing
 
 from oslo_log import log as logging
@@ -82,13 +83,22 @@ class Catalog:
         self.put(record)
         self._put_index(record.server, record.id)
 
-    def fence(self, record: records.Record) -> None:
-        """Keep whoever makes a backup from ever completing it."""
+    def fence(self, record: records.Record) -> bool:
+        """Keep whoever makes a backup from ever completing it.
+
+        :returns: whether there was none before
+        """
         now = timeutils.utcnow(with_timezone=True).isoformat()
-        self.store.put(
-            naming.fence_name(record.server, record.id),
-            document.seal({'format': 1, 'at': now}),
-        )
+        fence = document.seal({'format': 1, 'at': now})
+        try:
+            self.store.put(
+                naming.fence_name(record.server, record.id),
+                fence,
+                if_absent=True,
+            )
+        except exception.ObjectExists:
+            return False
+        return True
 
     def is_fenced(self, record: records.Record) -> bool:
         """Whether a backup was discarded while somebody made it."""
@@ -101,10 +111,9 @@ class Catalog:
     def fences(self, server: str) -> Iterator[tuple[str, float]]:
         """The fences of a server: each backup, and the fence's age, seconds.
 
-        A damaged one counts as new.
+        A damaged one counts as very old.
         """
         for found in self.store.list(naming.fence_prefix(server)):
-            age = 0.0
             try:
                 fence = document.unseal(found.name, self.store.get(found.name))
                 since = datetime.datetime.fromisoformat(fence['at'])
@@ -114,7 +123,8 @@ class Catalog:
             except exception.ObjectMissing:
                 continue
             except exception.ObjectDamaged as e:
-                LOG.warning('a fence stays: %s', e)
+                LOG.warning('a fence says nothing: %s', e)
+                age = math.inf
             yield _backup_of(found.name), age
 
     def tidy_line(self, record: records.Record, gone: frozenset[str]) -> None:
@@ -160,29 +170,37 @@ class Catalog:
         """
         try:
             naming.check('backup', backup)
+            server = self._indexed(backup)
+            if server is not None:
+                return self._read(naming.record_name(server, backup))
             server = self._server_of(backup)
-            return self._read(naming.record_name(server, backup))
+            record = self._read(naming.record_name(server, backup))
         except (exception.InvalidName, exception.ObjectMissing) as e:
             raise exception.BackupNotFound(backup, self.store.url) from e
+        LOG.warning('the index is written anew: backup=%s', backup)
+        # Who reads may not be allowed to write.
+        with contextlib.suppress(exception.EkkoError):
+            self._put_index(server, backup)
+        return record
 
-    def _server_of(self, backup: str) -> str:
+    def _indexed(self, backup: str) -> str | None:
+        """The server of a backup, if the index tells."""
         name = naming.index_name(backup)
         try:
             entry = document.unseal(name, self.store.get(name))
-            return str(entry['server'])
-        except (exception.ObjectDamaged, exception.ObjectMissing) as e:
-            # The index only saves this search.
-            for found in self._names(None):
-                _, server, file_name = found.split('/')
-                if file_name == f'{backup}.json':
-                    break
-            else:
-                raise exception.ObjectMissing(self.store.url, name) from e
-            LOG.warning('the index is written anew: %s', e)
-            # Who reads may not be allowed to write.
-            with contextlib.suppress(exception.EkkoError):
-                self._put_index(server, backup)
-            return server
+        except (exception.ObjectDamaged, exception.ObjectMissing):
+            return None
+        return str(entry['server'])
+
+    def _server_of(self, backup: str) -> str:
+        """The same by a search, which the index only saves."""
+        for found in self._names(None):
+            _, server, file_name = found.split('/')
+            if file_name == f'{backup}.json':
+                return server
+        raise exception.ObjectMissing(
+            self.store.url, naming.index_name(backup)
+        )
 
     def _put_index(self, server: str, backup: str) -> None:
         entry = document.seal({'format': 1, 'server': server})

@@ -20,11 +20,18 @@ complete it. So each leaves a sign first, and then looks for the other's::
     is there a fence?                  is it available?
 
 One of them notices, or both do. A maker that meets a fence removes its backup
-itself; who finds a backup available takes the fence away, and lets it be. A
-maker that was only late looks for a fence with each sign of life.
+itself; who finds a backup available lets it be, and takes the fence away if it
+is theirs: another's stands for one who has not found it so. A maker that was
+only late looks for a fence with each sign of life.
 """
 
+from collections.abc import Callable
+from collections.abc import Container
+from collections.abc import Iterator
+import contextlib
 import dataclasses
+import functools
+import itertools
 import typing
 
 from oslo_log import log as logging
@@ -39,10 +46,9 @@ from ekko_nova import exception
 
 __all__ = (
     'check_free',
-    'discard',
     'give_up',
-    'remove',
     'settle',
+    'unfinished',
 )
 
 LOG = logging.getLogger(__name__)
@@ -50,18 +56,15 @@ LOG = logging.getLogger(__name__)
 #: Signs of life that a forced deletion waits for.
 _MISSED: typing.Final = 3
 
-#: More objects in a row than are on their way to a store at once.
-_ON_THEIR_WAY: typing.Final = 80
 
-
-def discard(
+def unfinished(
     catalog: catalogs.Catalog,
     record: records.Record,
     reason: str | None = None,
     *,
     own: bool = False,
 ) -> bool:
-    """Remove a backup that never became available, with all it stored.
+    """Discard a backup that never became available, with all it stored.
 
     If it was requested, a record of the failure stays.
 
@@ -72,30 +75,29 @@ def discard(
     :returns: false if it was completed after all, and nothing was done
     :raises exception.EkkoError: whatever the store raises
     """
-    if not own:
-        making = record.status is records.Status.CREATING
-        fenced = making and not process.is_gone(record.process)
-        if fenced:
-            catalog.fence(record)
-        now = catalog.find(record.server, record.id)
-        if now is not None and now.finished_at is not None:
-            if fenced:
-                catalog.unfence(record.server, record.id)
-            return False
-        if now is not None:
-            record = dataclasses.replace(now, requested=record.requested)
-    remove(catalog, record, reason)
     if own:
+        _remove(catalog, record, reason)
         catalog.unfence(record.server, record.id)
+        return True
+    may_live = record.status is records.Status.CREATING
+    may_live = may_live and not process.is_gone(record.process)
+    fenced = may_live and catalog.fence(record)
+    now = catalog.find(record.server, record.id)
+    if now is None:
+        # Its record goes last: somebody else has removed all of it.
+        return True
+    if now.finished_at is not None:
+        if fenced:
+            catalog.unfence(record.server, record.id)
+        return False
+    known = dataclasses.replace(now, requested=record.requested)
+    _remove(catalog, known, reason)
     return True
 
 
-def remove(
-    catalog: catalogs.Catalog,
-    record: records.Record,
-    reason: str | None = None,
+def _remove(
+    catalog: catalogs.Catalog, record: records.Record, reason: str | None
 ) -> None:
-    """Remove a backup and all that it stored, whatever became of it."""
     deleting = dataclasses.replace(
         record,
         status=records.Status.DELETING,
@@ -103,13 +105,9 @@ def remove(
         progress=None,
         error=reason or record.error,
     )
-    try:
+    # Nobody restores from it anyway, and there may be room when it is gone.
+    with contextlib.suppress(exception.StoreFull):
         catalog.put(deleting)
-    except exception.StoreFull:
-        # One that is being made is restored by nobody, and goes first: there
-        # may be room then.
-        if record.finished_at is not None:
-            raise
     for disk in record.disks:
         _remove_objects(catalog, disk.set, record.id)
     if record.requested:
@@ -125,26 +123,41 @@ def _remove_objects(
     """Delete all that a backup stored of a disk; nobody else may need it."""
     store = catalog.store
     prefix = naming.backup_prefix(set_id, backup)
-    listed = set()
-    for found in store.list(prefix):
-        store.delete(found.name)
-        listed.add(found.name)
-    if store.properties.consistent_list:
-        return
-    # What the listing does not show yet: numbers begin at 0, and leave out
-    # only what was on its way.
-    for name_of in (naming.object_name, naming.manifest_part_name):
-        number = absent = 0
-        while absent < _ON_THEIR_WAY:
-            name = name_of(set_id, backup, number)
-            number += 1
-            if name in listed:
-                absent = 0
-            elif catalog.exists(name):
-                store.delete(name)
-                absent = 0
-            else:
-                absent += 1
+    names = [found.name for found in store.list(prefix)]
+    if not store.properties.consistent_list:
+        listed = frozenset(names)
+        names = [
+            name
+            for name_of in (naming.object_name, naming.manifest_part_name)
+            for name in _present(
+                catalog, listed, functools.partial(name_of, set_id, backup)
+            )
+        ]
+    # The last ones first, so that what an interruption leaves is as
+    # consecutive as it was.
+    for name in reversed(names):
+        store.delete(name)
+
+
+def _present(
+    catalog: catalogs.Catalog,
+    listed: Container[str],
+    name_of: Callable[[int], str],
+) -> Iterator[str]:
+    """The objects there are, listed or not yet.
+
+    Numbers begin at 0, and leave out only what was on its way.
+    """
+    absent = 0
+    for number in itertools.count():
+        name = name_of(number)
+        if name in listed or catalog.exists(name):
+            absent = 0
+            yield name
+        else:
+            absent += 1
+            if absent > settings_.MOST_PUTS + 1:
+                return
 
 
 def settle(
@@ -166,7 +179,8 @@ def settle(
     if not own and process.is_here(found.process):
         raise exception.InProgress(server, request.backup, 'backup')
     # On another host it may live all the same.
-    discard(catalog, dataclasses.replace(found, requested=True), why, own=own)
+    known = dataclasses.replace(found, requested=True)
+    unfinished(catalog, known, why, own=own)
     return catalog.get(request.backup)
 
 
@@ -183,7 +197,7 @@ def give_up(
     if record.status is records.Status.CREATING:
         check_free(record, settings, force=True)
         known = dataclasses.replace(record, requested=True)
-        if discard(catalog, known, 'it was given up by an administrator'):
+        if unfinished(catalog, known, 'it was given up by an administrator'):
             return
         record = catalog.get(backup)
     raise exception.IllegalState(

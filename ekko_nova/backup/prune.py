@@ -34,8 +34,8 @@ from oslo_utils import timeutils
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
 from ekko_nova.backup import discard
+from ekko_nova.backup import doomed
 from ekko_nova.backup import naming
-from ekko_nova.backup import opened
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.backup import references
@@ -95,39 +95,45 @@ def delete(
     discard.check_free(record, settings, force=force)
     if record.finished_at is None:
         unwanted = dataclasses.replace(record, requested=False)
-        if not discard.discard(catalog, unwanted):
+        if not discard.unfinished(catalog, unwanted):
             raise exception.InProgress(record.server, backup, 'backup')
         return Reclaimed(0)
-    _clear_line(catalog, settings, record)
+    line = _settled_line(catalog, settings, record)
     deleting = _claimed(record)
-    said: records.Record | None = deleting
+    objects = None
     try:
         catalog.put(deleting)
     except exception.StoreFull:
+        # Whatever keeps us from telling what goes must do so before.
+        objects = doomed.doomed(catalog, settings, line, deleting)
         catalog.withdraw(record)
-        said = None
     # Again after the status is written: a backup that begins announces
     # itself first and then looks at its parent, so one of the two notices.
     # Of two deletions at once each notices the other, or one does.
     try:
-        line = _clear_line(catalog, settings, record)
+        line = _settled_line(catalog, settings, record)
     except exception.InProgress:
-        # Unless another deletion has claimed it since.
-        if catalog.find(record.server, backup) == said:
-            catalog.put(record)
+        with contextlib.suppress(exception.StoreFull):
+            # Unless another deletion has claimed it since.
+            said = deleting if objects is None else None
+            if catalog.find(record.server, backup) == said:
+                catalog.put(record)
         raise
-    others = tuple(each for each in line if each.id != record.id)
-    return _finish(catalog, settings, (*others, deleting), deleting)
+    if objects is None:
+        objects = doomed.doomed(catalog, settings, line, deleting)
+    return _finish(catalog, settings, line, deleting, objects)
 
 
-def _clear_line(
+def _settled_line(
     catalog: catalogs.Catalog,
     settings: settings_.Settings,
     record: records.Record,
 ) -> tuple[records.Record, ...]:
-    """The line of a backup, with nobody in it who hinders its deletion.
+    """The line of a backup that is to be deleted.
 
-    :raises exception.InProgress: somebody does
+    Whoever was begun on top of it, and fell silent, is discarded.
+
+    :raises exception.InProgress: somebody is at work who must not be, then
     :raises exception.DataDamaged: a record of the line cannot be read, and
         may be of a backup that needs the same objects
     """
@@ -144,7 +150,7 @@ def _clear_line(
         return line
     # They may have been silent for too long, and be completed all the same.
     for child in silent:
-        discard.discard(catalog, child, _GONE)
+        discard.unfinished(catalog, child, _GONE)
     return catalog.line(record.server)
 
 
@@ -193,19 +199,29 @@ def _collect(
     if record is None or record.status in records.ENDED:
         return False
     if record.status is records.Status.DELETING and record.finished_at is None:
-        return discard.discard(catalog, record)
+        return discard.unfinished(catalog, record)
     if not chain.is_abandoned(record, settings.stale_after):
         return False
     if record.status is records.Status.CREATING:
-        return discard.discard(catalog, record, _GONE)
+        return discard.unfinished(catalog, record, _GONE)
+    return _resume(catalog, settings, record)
+
+
+def _resume(
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    record: records.Record,
+) -> bool:
+    """Delete what nobody restores from; false if that is not possible now."""
     try:
-        line = _clear_line(catalog, settings, record)
+        line = _settled_line(catalog, settings, record)
     except (exception.DataDamaged, exception.InProgress):
         return False
     claimed = _claimed(record)
     with contextlib.suppress(exception.StoreFull):
         catalog.put(claimed)
-    _finish(catalog, settings, line, claimed)
+    objects = doomed.doomed(catalog, settings, line, claimed)
+    _finish(catalog, settings, line, claimed, objects)
     return True
 
 
@@ -220,13 +236,14 @@ def _collect_fenced(
     removed = []
     for backup, age in catalog.fences(server):
         record = catalog.read(naming.record_name(server, backup))
-        available = (
-            record is not None and record.status is records.Status.AVAILABLE
-        )
-        if record and available and _is_broken(catalog, settings, record):
-            LOG.error('removed a backup that had been discarded: %s', backup)
-            discard.remove(catalog, record, _GONE)
-            removed.append(record)
+        if (
+            record is not None
+            and record.status is records.Status.AVAILABLE
+            and _is_broken(catalog, settings, record)
+        ):
+            LOG.error('removing a backup that had been discarded: %s', backup)
+            if _resume(catalog, settings, record):
+                removed.append(record)
         elif age > _FENCED:
             catalog.unfence(server, backup)
     return tuple(removed)
@@ -240,7 +257,12 @@ def _is_broken(
     """Whether anything is missing of a backup."""
     try:
         return any(verify.verify(catalog.store, settings, record, deep=False))
-    except exception.WrongKey:
+    except (
+        exception.DriverMissing,
+        exception.UnknownFormat,
+        exception.WrongKey,
+    ):
+        # Nobody here can tell.
         return False
 
 
@@ -276,12 +298,16 @@ def _finish(
     settings: settings_.Settings,
     line: tuple[records.Record, ...],
     record: records.Record,
+    objects: tuple[references.References, ...],
 ) -> Reclaimed:
+    """Remove a backup that is being deleted.
+
+    :param objects: of each of its disks, those that only it needs
+    """
     count = 0
     beaten = time.monotonic()
-    for disk in record.disks:
-        doomed = _doomed(catalog, settings, line, record, disk)
-        for owner, number in doomed:
+    for disk, numbers in zip(record.disks, objects, strict=True):
+        for owner, number in numbers:
             name = naming.object_name(disk.set, owner, number)
             catalog.store.delete(name)
             count += 1
@@ -303,72 +329,3 @@ def _finish(
             )
     catalog.remove(record)
     return Reclaimed(count)
-
-
-def _doomed(
-    catalog: catalogs.Catalog,
-    settings: settings_.Settings,
-    line: tuple[records.Record, ...],
-    record: records.Record,
-    disk: records.DiskRecord,
-) -> references.References:
-    """The objects that only this backup needs."""
-    survivors = chain.relatives(line, record)
-    try:
-        doomed = _references(catalog, settings, record, disk)
-    except exception.DataDamaged as e:
-        LOG.warning(
-            'deleting by listing, for want of a manifest: backup=%s %s',
-            record.id,
-            e,
-        )
-        doomed = _everything(catalog, record, disk)
-        # What it referred to is unknown, so its neighbours no longer stand
-        # for all others.
-        survivors = tuple(
-            each
-            for each in line
-            if each.status is records.Status.AVAILABLE
-            and chain.shares_owner(each, record)
-        )
-    for survivor in survivors:
-        theirs = survivor.disk(disk.identity)
-        if theirs is None or theirs.set != disk.set:
-            continue
-        try:
-            needed = _references(catalog, settings, survivor, theirs)
-        except exception.DataDamaged as e:
-            LOG.warning(
-                'sparing all it may need: damaged backup=%s %s',
-                survivor.id,
-                e,
-            )
-            needed = _everything(catalog, survivor, theirs)
-        doomed.subtract(needed)
-    return doomed
-
-
-def _references(
-    catalog: catalogs.Catalog,
-    settings: settings_.Settings,
-    record: records.Record,
-    disk: records.DiskRecord,
-) -> references.References:
-    with opened.open_disk(catalog.store, settings, record, disk) as it:
-        return references.of_manifest(it.manifest)
-
-
-def _everything(
-    catalog: catalogs.Catalog,
-    record: records.Record,
-    disk: records.DiskRecord,
-) -> references.References:
-    """All objects of all owners that a manifest may refer to."""
-    result = references.References()
-    for owner in (record.id, *disk.owners):
-        prefix = naming.backup_prefix(disk.set, owner)
-        for found in catalog.store.list(prefix):
-            number = found.name.removeprefix(prefix)
-            if not number.startswith('manifest-'):
-                result.add(owner, int(number, 16))
-    return result

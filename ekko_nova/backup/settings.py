@@ -14,13 +14,17 @@
 
 import dataclasses
 import pathlib
+import typing
 
 from oslo_utils import units
 
 from ekko_nova.backup.codec import base as codec_base
 from ekko_nova import exception
 
-__all__ = ('Settings',)
+__all__ = ('MOST_PUTS', 'Settings')
+
+#: Objects that are on their way to a store at once, at most.
+MOST_PUTS: typing.Final = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Settings:
     :ivar key_provider: wraps data keys; needed by encryption that needs keys
     :ivar manifest: driver name
     :ivar workers: threads that read, hash and compress, or decompress
-    :ivar puts: objects on their way to the store at once
+    :ivar puts: objects on their way to the store at once, up to 64
     :ivar bandwidth: bytes per second that are read from a disk, or written
         to it, at most; ``None`` for as many as it gives
     :ivar cached_bundles: bundles a restore keeps at hand
@@ -72,4 +76,8 @@ class Settings:
         if not units.Mi <= size <= 64 * units.Mi or size.bit_count() != 1:
             raise exception.InvalidOption(
                 'segment_size', size, 'use a power of two from 1 to 64 MiB'
+            )
+        if not 1 <= self.puts <= MOST_PUTS:
+            raise exception.InvalidOption(
+                'puts', self.puts, f'use 1 to {MOST_PUTS}'
             )

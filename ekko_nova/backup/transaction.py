@@ -44,6 +44,7 @@ from ekko_nova.backup import opened
 from ekko_nova.backup import pace
 from ekko_nova.backup import process
 from ekko_nova.backup import progress
+from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import temporary
@@ -95,6 +96,9 @@ class Transaction:
     def __enter__(self) -> typing.Self:
         try:
             self._catalog.announce(self.record)
+            if self.record.requested:
+                # It may have waited until somebody took it for forgotten.
+                self._check_fence()
             self._check_alone()
             self._check_parent()
         except BaseException as e:
@@ -206,12 +210,36 @@ class Transaction:
         self._check_parent()
         self._check_own()
         self._catalog.put(record)
-        # Whoever took us for dead in between has a fence there now, or finds
-        # that this is available.
-        self._check_fence()
         self._committed = True
         self.record = record
+        # Whoever took us for dead in between has a fence there now, or finds
+        # that this is available.
+        if self._is_fenced_after_all():
+            self._retract()
+            raise self._discarded()
         return record
+
+    def _is_fenced_after_all(self) -> bool:
+        try:
+            return self._catalog.is_fenced(self.record)
+        except exception.EkkoError as e:
+            # There was none a moment ago. If there is one, the next run sees
+            # whether anything is missing.
+            LOG.warning(
+                'it is not known whether a backup was discarded just now: '
+                'backup=%s %s',
+                self.record.id,
+                e,
+            )
+            return False
+
+    def _retract(self) -> None:
+        """Delete what has been available: others may have built on it."""
+        try:
+            prune.delete(self._catalog, self._settings, self.record.id)
+            self._catalog.unfence(self.record.server, self.record.id)
+        except exception.EkkoError as e:
+            LOG.warning('a fence stays: backup=%s %s', self.record.id, e)
 
     def _open_parent(
         self,
@@ -414,7 +442,7 @@ class Transaction:
         if isinstance(error, Exception):
             reason = str(error) or reason
         try:
-            discard.discard(self._catalog, self.record, reason, own=True)
+            discard.unfinished(self._catalog, self.record, reason, own=True)
         except exception.EkkoError as e:
             if self._may_be_known():
                 LOG.warning(

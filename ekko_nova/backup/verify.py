@@ -17,6 +17,9 @@ every stored byte of every disk is read, opened and compared with its digest.
 """
 
 import array
+import collections
+from collections.abc import Generator
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -37,12 +40,12 @@ from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
-__all__ = ('Finding', 'missing', 'together', 'verify')
+__all__ = ('MOST_FINDINGS', 'Finding', 'missing', 'still_known', 'verify')
 
 _BUNDLE: typing.Final = 1 << 31
 
-#: More findings than that tell nobody more.
-_FINDINGS: typing.Final = 100
+#: Of a disk, that anybody has to remember.
+MOST_FINDINGS: typing.Final = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,46 +72,61 @@ def verify(
     record: records.Record,
     *,
     deep: bool,
+    most: int | None = None,
     report: progress.Report = progress.silent,
 ) -> Iterator[Finding]:
     """Check an available backup; no finding means that it restores.
 
+    :param most: findings of a disk after which no more of it are looked for
     :raises exception.IllegalState: it is not available
     :raises exception.WrongKey: it is encrypted, and the key is not at hand
     """
     if record.status is not records.Status.AVAILABLE:
         raise exception.IllegalState(record.id, record.status, 'be verified')
     for disk in record.disks:
-        try:
-            with opened.open_disk(
-                store, settings, record, disk, whole=deep
-            ) as it:
-                yield from missing(store, it)
-                if deep:
-                    yield from _damaged(it, settings, report)
-        except (exception.ObjectDamaged, exception.ObjectMissing) as e:
-            yield Finding(disk.name, e.name, _invariant(e), 0, disk.size)
+        found = _of_disk(store, settings, record, disk, report, deep=deep)
+        with contextlib.closing(found):
+            yield from itertools.islice(found, most)
 
 
-def together(
-    known: list[document.Document],
-    found: Iterator[Finding],
+def _of_disk(
+    store: store_base.Store,
+    settings: settings_.Settings,
+    record: records.Record,
+    disk: records.DiskRecord,
+    report: progress.Report,
+    *,
+    deep: bool,
+) -> Generator[Finding, None, None]:
+    try:
+        with opened.open_disk(store, settings, record, disk, whole=deep) as it:
+            yield from missing(store, it)
+            if deep:
+                yield from _damaged(it, settings, report)
+    except (exception.ObjectDamaged, exception.ObjectMissing) as e:
+        yield Finding(disk.name, e.name, _invariant(e), 0, disk.size)
+
+
+def still_known(
+    known: Iterable[document.Document],
+    found: Iterable[Finding],
     *,
     deep: bool,
 ) -> list[document.Document]:
     """What is known to be wrong with a backup when it has been verified.
 
-    What was known stays, until every byte was read again. After 100 findings
-    the others are not looked for.
+    What was known stays, until every byte was read again. At most 100 of each
+    disk: more tell nobody more.
 
     :param known: before, see :meth:`ekko_nova.backup.notes.Notes.findings`
     """
-    result = [
-        dataclasses.asdict(each) for each in itertools.islice(found, _FINDINGS)
-    ]
-    if not deep:
-        result += [each for each in known if each not in result]
-    return result[:_FINDINGS]
+    result: list[document.Document] = []
+    of_disk: collections.Counter[str] = collections.Counter()
+    for each in (*(() if deep else known), *map(dataclasses.asdict, found)):
+        if of_disk[each['disk']] < MOST_FINDINGS and each not in result:
+            of_disk[each['disk']] += 1
+            result.append(each)
+    return result
 
 
 def _invariant(error: exception.DataDamaged) -> str:

@@ -14,6 +14,7 @@
 """``ekko-manage verify``."""
 
 import argparse
+import dataclasses
 import typing
 
 from cliff import lister
@@ -69,21 +70,26 @@ class Verify(base.StoreCommand, lister.Lister):
             record = it.catalog.get(parsed_args.id)
             notes = it.catalog.notes
             known = notes.findings(record.server, record.id)
-            findings = verify.verify(
-                it.catalog.store,
-                it.settings,
-                record,
-                deep=parsed_args.deep,
-                report=report,
+            deep = parsed_args.deep
+            found = list(
+                verify.verify(
+                    it.catalog.store,
+                    it.settings,
+                    record,
+                    deep=deep,
+                    report=report,
+                )
             )
-            found = verify.together(known, findings, deep=parsed_args.deep)
-            if found != known:
-                self._note(notes, record, found, deep=parsed_args.deep)
-        self._broken = bool(found)
-        if not found:
+            now = verify.still_known(known, found, deep=deep)
+            if now != known:
+                self._note(notes, record, now, deep=deep)
+        rows = list(map(dataclasses.asdict, found))
+        rows += [each for each in now if each not in rows]
+        self._broken = bool(rows)
+        if not rows:
             self.log.info('backup %s is what it was', record.id)
         return _COLUMNS, [
-            tuple(finding[column] for column in _COLUMNS) for finding in found
+            tuple(row[column] for column in _COLUMNS) for row in rows
         ]
 
     def _note(

@@ -158,9 +158,10 @@ def verify_backup(
             engine.settings,
             record,
             deep=order.deep,
+            most=verify.MOST_FINDINGS,
             report=_reports(note, conversation),
         )
-        found = verify.together(known, findings, deep=order.deep)
+        found = verify.still_known(known, findings, deep=order.deep)
         note.write('done', percent=100, findings=found)
     if found:
         LOG.error(

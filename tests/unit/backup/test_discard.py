@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
 import typing
 
@@ -378,9 +379,12 @@ class DiedAtTheFenceTest(DiscardCase):
             job.write_disk(PLANNED, source)
             self.line.contents['slow'] = source.content
             self.catalog.fence(job.record)
+            # It has just looked for one, and does not come to the next look.
             job._check_own = lambda: None  # type: ignore[method-assign]
-            self.assertRaises(exception.InProgress, job.commit)
-            job._committed = True
+            job._is_fenced_after_all = (  # type: ignore[method-assign]
+                lambda: False
+            )
+            job.commit()
 
     def test_it_is_removed_if_it_does_not_restore(self) -> None:
         self._die()
@@ -388,6 +392,18 @@ class DiedAtTheFenceTest(DiscardCase):
         self.line.backup(full=True)
         self.assertNotIn('slow', self.assert_sound())
         self.assertEqual([], list(self.store.list('sets/server.root/slow/')))
+
+    def test_what_others_need_of_it_stays(self) -> None:
+        self._die()
+        slow = self.catalog.get('slow')
+        # All of it but the segment that is missing is what the child needs.
+        self.disk.write(units.Mi, os.urandom(units.Mi))
+        self.make(backup='child', parent=slow)
+        self.assertEqual(['slow', 'child'], self.assert_sound())
+        self.store.delete('sets/server.root/slow/00000001')
+        prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
+        self.assertEqual(['child'], self.assert_sound())
+        self.assertIsNone(self.catalog.get('child').parent)
 
     def test_it_stays_if_it_does(self) -> None:
         self._die()
@@ -405,6 +421,88 @@ class DiedAtTheFenceTest(DiscardCase):
         prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
         self.assertIn('slow', self.assert_sound())
         self.assertEqual([], list(self.store.list('fences/')))
+
+
+class LastLookTest(DiscardCase):
+    """For a fence, when the record says that it is available."""
+
+    def _commit(self, job: transaction.Transaction) -> None:
+        source = self.disk.snapshot(full=True)
+        job.write_disk(PLANNED, source)
+        self.line.contents['slow'] = source.content
+        job.commit()
+
+    def test_the_store_does_not_answer(self) -> None:
+        """Others may have built on it by now."""
+
+        def fail() -> None:
+            raise exception.StoreUnavailable(self.store.url, 'of a test')
+
+        looks = iter(range(2))
+        self.strike(
+            fail,
+            lambda method, name, _: (
+                method == 'stat'
+                and name.startswith('fences/')
+                and next(looks) == 1
+            ),
+        )
+        with self.begin() as job:
+            self._commit(job)
+        self.assertEqual(['slow'], self.assert_sound())
+
+    def test_what_was_built_on_it_meanwhile_stays(self) -> None:
+        def build() -> None:
+            self.disk.write(0, os.urandom(units.Ki))
+            self.make(backup='child', parent=self.catalog.get('slow'))
+            self.catalog.fence(self.catalog.get('slow'))
+
+        looks = iter(range(2))
+        self.strike(
+            build,
+            lambda method, name, _: (
+                method == 'stat'
+                and name == 'fences/server/slow.json'
+                and next(looks) == 1
+            ),
+        )
+        with self.begin() as job:
+            self.assertRaises(exception.InProgress, self._commit, job)
+        self.assertEqual(['child'], self.assert_sound())
+        self.assertEqual([], list(self.store.list('fences/')))
+
+
+class TwoDiscardersTest(DiscardCase):
+    def test_one_does_not_take_the_others_fence_away(self) -> None:
+        """One has read that it is being made, the other that it is not."""
+        with self.begin() as job:
+            source = self.disk.snapshot(full=True)
+            job.write_disk(PLANNED, source)
+            self.line.contents['slow'] = source.content
+            begun = self.catalog.get('slow')
+            self.catalog.fence(begun)
+            completed = dataclasses.replace(
+                begun,
+                status=records.Status.AVAILABLE,
+                finished_at=begun.updated_at,
+            )
+            self.catalog.put(completed)
+            self.assertFalse(discard.unfinished(self.catalog, begun))
+            self.assertTrue(self.catalog.is_fenced(begun))
+            self.assertRaises(exception.InProgress, job.commit)
+
+    def test_what_another_has_deleted_does_not_come_back(self) -> None:
+        requested = dataclasses.replace(
+            records.begun(
+                engine.SERVER,
+                records.Request('slow', True),
+                maker=elsewhere(),
+            )
+        )
+        self.catalog.announce(requested)
+        self.delete()
+        self.assertTrue(discard.unfinished(self.catalog, requested))
+        self.assertIsNone(self.catalog.find(engine.SERVER, 'slow'))
 
 
 class TwoDeletionsTest(DiscardCase):
@@ -493,6 +591,33 @@ class LaggingStore(Store):
 
 
 class LaggingListTest(DiscardCase):
+    def test_nothing_is_left_by_one_that_was_interrupted(self) -> None:
+        self.store = LaggingStore()
+        self.catalog = catalogs.Catalog(self.store)
+        record = records.begun(
+            engine.SERVER,
+            records.Request('slow'),
+            disks=(PLANNED,),
+            maker=dataclasses.replace(process.current(), boot='earlier'),
+        )
+        self.catalog.announce(record)
+        for number in range(200):
+            self.store.put(f'sets/server.root/slow/{number:08x}', b'some')
+
+        def die() -> None:
+            raise KeyboardInterrupt
+
+        left = iter(range(200))
+        self.strike(
+            die, lambda method, *_: method == 'delete' and next(left) == 90
+        )
+        collect = functools.partial(
+            prune.collect, self.catalog, engine.SETTINGS, engine.SERVER
+        )
+        self.assertRaises(KeyboardInterrupt, collect)
+        collect()
+        self.assertEqual([], list(super(Store, self.store).list()))
+
     def test_nothing_is_left(self) -> None:
         self.store = LaggingStore()
         self.catalog = catalogs.Catalog(self.store)
@@ -530,6 +655,18 @@ class FullStoreTest(DiscardCase):
             self.line.delete(gone.id)
             self.assertNotIn(gone.id, self.assert_sound())
         self.assertEqual([], list(self.store.list('sets/')))
+
+    def test_one_stays_if_it_is_not_known_what_goes(self) -> None:
+        self.store.full = True
+
+        def fail() -> None:
+            raise exception.StoreUnavailable(self.store.url, 'of a test')
+
+        self.strike(fail, lambda _, name, __: 'manifest-' in name)
+        self.assertRaises(
+            exception.StoreUnavailable, self.line.delete, self.second.id
+        )
+        self.assertEqual(3, len(self.assert_sound()))
 
     def test_one_that_is_built_on_stays(self) -> None:
         with self.begin('child', parent=self.third):

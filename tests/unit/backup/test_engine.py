@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import itertools
 import pathlib
 import random
+from unittest import mock
 
 import fixtures
 import hypothesis
@@ -427,6 +428,22 @@ class CatalogTest(EngineCase):
         self.line.store.delete(f'index/{record.id}')
         self.assertEqual(record, self.line.catalog.get(record.id))
         self.assertIn(f'index/{record.id}', self.line.names())
+
+    def test_a_reader_finds_nothing_for_what_is_gone(self) -> None:
+        """The listing lags, and says that it is there."""
+        record = self.line.backup()
+        self.line.backup()
+        self.line.delete(record.id)
+        listed = store_base.ObjectStat(
+            f'backups/{engine.SERVER}/{record.id}.json', 1, None
+        )
+        with mock.patch.object(
+            self.line.store, 'list', autospec=True, return_value=[listed]
+        ):
+            self.assertRaises(
+                exception.BackupNotFound, self.line.catalog.get, record.id
+            )
+        self.assertNotIn(f'index/{record.id}', self.line.names())
 
     def test_what_only_repeats_the_listing_may_be_damaged(self) -> None:
         record = self.line.backup()

@@ -106,7 +106,7 @@ class TransactionTest(test_engine.EngineCase):
     def test_one_that_was_taken_for_dead_does_not_commit(self) -> None:
         with self.begin('slow') as job:
             job.write_disk(self.planned, self.disk.snapshot(full=True))
-            discard.discard(self.line.catalog, job.record)
+            discard.unfinished(self.line.catalog, job.record)
             self.assertRaises(exception.InProgress, job.commit)
         self.assertEqual(
             [self.parent.id], [record.id for record in self.line.available()]
