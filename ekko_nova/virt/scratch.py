@@ -67,6 +67,8 @@ LOG = logging.getLogger(__name__)
 
 _PREFIX: typing.Final = 'ekko-'
 _LOOK_SECONDS: typing.Final = 0.1
+#: Between two attempts to end a job.
+_AGAIN_SECONDS: typing.Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ def watched(
 ) -> Iterator[Callable[[], None]]:
     """Watch the scratch files; call ``stop`` before they fill their room.
 
+    If that fails it is called again, until it succeeds or the context ends.
+
     Yields a function that raises ``ScratchFull`` if that has happened.
     """
     ended = threading.Event()
@@ -242,10 +246,9 @@ def watched(
             if reason:
                 full.append(exception.ScratchFull(str(places.scratch), reason))
                 LOG.error('ending a backup, the scratch is full: %s', reason)
-                try:
-                    stop()
-                except exception.EkkoError as e:
-                    LOG.error('the guest may see failing writes: %s', e)
+                while not _has_stopped(stop):
+                    if ended.wait(_AGAIN_SECONDS):
+                        break
                 return
 
     def check() -> None:
@@ -259,6 +262,15 @@ def watched(
     finally:
         ended.set()
         thread.join()
+
+
+def _has_stopped(stop: Callable[[], None]) -> bool:
+    try:
+        stop()
+    except exception.EkkoError as e:
+        LOG.error('the guest may see failing writes: %s', e)
+        return False
+    return True
 
 
 def _reason_to_stop(places: Places, directory: JobDirectory) -> str | None:

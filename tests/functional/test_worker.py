@@ -64,6 +64,9 @@ class Events(children.Events):
 
 
 class WorkerCase(test_domain_backup.DomainCase):
+    #: Of the configuration, besides those that all have.
+    options: typing.ClassVar[dict[str, int]] = {}
+
     def make_guest(self) -> libvirtd.Guest:
         # As Nova calls the root disk.
         self.disk = self.root / 'disk'
@@ -85,6 +88,7 @@ class WorkerCase(test_domain_backup.DomainCase):
                 'scratch_directory': str(self.places.scratch),
                 'scratch_limit_mib': 64,
                 'store_attempts': 1,
+                **self.options,
             },
             environment={},
             project='a-project',
@@ -292,14 +296,38 @@ class BackupTest(WorkerCase):
         if not error.settled:
             self.settle(self.id_)
         self.assert_error(self.id_, '')
-        # The connections of before are of no use.
+        self._reconnect()
+        self.assert_nothing_left(one)
+        self.assert_goes_on(one)
+
+    def _reconnect(self) -> None:
+        """The connections from before a restart are of no use."""
         connection = test_domain_backup._libvirtd.connection
         self.guest.domain = connection.lookupByName(self.guest.name)
         hypervisor = domains.Hypervisor(test_domain_backup._libvirtd.uri)
         self.addCleanup(hypervisor.__exit__, None, None, None)
         self.domain = hypervisor.__enter__().lookup(self.guest.name)
-        self.assert_nothing_left(one)
-        self.assert_goes_on(one)
+
+    def test_the_scratch_fills_after_a_restart_of_libvirtd(self) -> None:
+        # It reads for long enough.
+        self.options = {'scratch_limit_mib': 16, 'bandwidth_limit_mib': 1}
+        self.guest.write('vda', 8 * units.Mi, 16 * units.Mi, 0x11)
+
+        def event() -> None:
+            test_domain_backup._libvirtd.restart()
+            self._reconnect()
+            for offset in range(24):
+                self.guest.write('vda', offset * units.Mi, units.Mi, 0x99)
+
+        error = self.assertRaises(
+            exception.WorkerFailed, self.child().run, Events(event)
+        )
+        self.assertTrue(error.settled, error.reason)
+        self.assertIn('not enough scratch space', error.reason)
+        self.assert_error(self.id_, 'not enough scratch space')
+        self.assert_nothing_left()
+        self.options = {}
+        self.assert_holds(self.taken(), [(0, 24 * units.Mi, 0x99)])
 
     def test_settling_what_was_never_announced(self) -> None:
         backup = str(uuid.uuid4())
