@@ -138,6 +138,8 @@ def backup_domain(
             _tidy(domain, [bitmap], fit)
             raise
     _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
+    for disk, each in facts:
+        _tidy(domain, plan.broken(each.bitmaps), [disk])
     return record
 
 

@@ -64,8 +64,10 @@ class Events(children.Events):
 
 
 class WorkerCase(test_domain_backup.DomainCase):
-    #: Of the configuration, besides those that all have.
-    options: typing.ClassVar[dict[str, int]] = {}
+    def setUp(self) -> None:
+        super().setUp()
+        #: Of the configuration, besides those that all have.
+        self.options: dict[str, int] = {}
 
     def make_guest(self) -> libvirtd.Guest:
         # As Nova calls the root disk.
