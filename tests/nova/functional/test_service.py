@@ -16,22 +16,28 @@
 Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
 """
 
+import json
+import subprocess
 import sys
 import threading
 import time
 import typing
+from unittest import mock
 
+import fixtures
 import nova.conf
 from nova import context as nova_context
 from nova import objects
 from nova.tests.functional.libvirt import base
 from nova import utils
+from nova.virt.libvirt import driver as libvirt_driver
 
 from ekko_nova.compute import driver
 from ekko_nova.compute import rpcapi
 from ekko_nova.compute import state
 from ekko_nova import conf as conf_
 from ekko_nova import exception
+from tests.functional.virt import images
 
 BACKUP = '0f6e4b52-3a43-4c4e-8b0b-7d7f8f3f1f7e'
 
@@ -100,6 +106,39 @@ class WithoutStoreTest(ServiceCase):
         self.server = self._start_server(self.server)
         self.server = self._reboot_server(self.server, hard=True)
         self._delete_server(self.server)
+
+    def test_a_disk_is_made_fit_to_grow(self) -> None:
+        """QEMU does not resize one with a broken bitmap."""
+        path = self.useFixture(fixtures.TempDir()).join('disk')
+        images.run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M')
+        images.run('qemu-img', 'bitmap', '--add', path, 'ekko-1')
+        images.break_bitmaps(path)
+        resize = ('qemu-img', 'resize', '-q', path, '2M')
+        self.assertRaises(subprocess.CalledProcessError, images.run, *resize)
+        disks = [{'type': 'qcow2', 'path': path}]
+        self._finish_migration(json.dumps(disks))
+        images.run(*resize)
+
+    def test_what_nova_says_of_its_disks_is_not_understood(self) -> None:
+        self._finish_migration('{')
+        self.assertIn('looking for broken bitmaps', self.stdlog.logger.output)
+
+    def _finish_migration(self, disk_info: str) -> None:
+        """Nova's own part of it is not what is tested here."""
+        with mock.patch.object(
+            libvirt_driver.LibvirtDriver, 'finish_migration', autospec=True
+        ) as novas:
+            self.service.driver.finish_migration(
+                self.context,
+                None,
+                self.instance(),
+                disk_info,
+                None,
+                None,
+                True,
+                {},
+            )
+        novas.assert_called_once()
 
 
 class WithStoreTest(ServiceCase):
