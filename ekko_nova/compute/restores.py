@@ -37,6 +37,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 from oslo_utils import units
 
+from ekko_nova.backup import temporary
 from ekko_nova.compute import announce
 from ekko_nova.compute import child as children
 from ekko_nova.compute import children as registry
@@ -266,5 +267,9 @@ def replace(files: Mapping[str, str]) -> None:
 
 
 def _discard(instance: typing.Any) -> None:
+    """Remove what was restored, complete or not."""
     for restored in _left(instance).values():
         os.unlink(restored)
+    # What a worker that was killed had not completed.
+    directory = pathlib.Path(libvirt_utils.get_instance_path(instance))
+    temporary.collect(directory)

@@ -17,6 +17,10 @@ Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
 """
 
 import json
+import os
+import pathlib
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -31,13 +35,24 @@ from nova import objects
 from nova.tests.functional.libvirt import base
 from nova import utils
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import utils as libvirt_utils
 
 from ekko_nova.compute import driver
+from ekko_nova.compute import restores
 from ekko_nova.compute import rpcapi
 from ekko_nova.compute import state
 from ekko_nova import conf as conf_
 from ekko_nova import exception
 from tests.functional.virt import images
+
+#: Is killed while it writes a disk.
+_KILLED = """
+import os, pathlib, signal, sys
+from ekko_nova.compute import restore
+with restore._target(pathlib.Path(sys.argv[1]), 'qcow2', 2**20) as target:
+    target.write(0, bytes(2**16))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 BACKUP = '0f6e4b52-3a43-4c4e-8b0b-7d7f8f3f1f7e'
 
@@ -240,3 +255,20 @@ class WithStoreTest(ServiceCase):
         self.service.driver._ekko.extension.restores.resume(self.instance())
         self.assertIsNone(self.instance().task_state)
         self.assertIsNone(state.restore_of(self.instance()))
+
+    def test_what_a_restore_that_was_killed_leaves(self) -> None:
+        directory = pathlib.Path(
+            libvirt_utils.get_instance_path(self.instance())
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        self.addCleanup(shutil.rmtree, directory)
+        before = sorted(directory.iterdir())
+        done = subprocess.run(
+            [sys.executable, '-c', _KILLED, directory / 'disk.ekko-restored'],
+            check=False,
+        )
+        self.assertEqual(-signal.SIGKILL, done.returncode)
+        [left] = set(directory.iterdir()) - set(before)
+        self.assertEqual(['disk.ekko-restored'], os.listdir(left))
+        restores._discard(self.instance())
+        self.assertEqual(before, sorted(directory.iterdir()))
