@@ -245,6 +245,7 @@ def _restore_disk(
         output=path,
         name=disk.name,
         format=format_,
+        margin=engine.places.margin,
         report=conversation.report,
     )
     # nova-compute looks at it, too, while QEMU has it.

@@ -60,6 +60,7 @@ __all__ = (
     'collect',
     'is_in_use',
     'job_directory',
+    'shortage',
     'watched',
 )
 
@@ -214,13 +215,23 @@ def _share(path: pathlib.Path, owner: tuple[int, int] | None) -> None:
 
 def _require_room(places: Places, sizes: int) -> None:
     needed = min(places.limit, sizes) + places.margin
-    free = shutil.disk_usage(places.scratch).free
-    if free < needed:
-        raise exception.ScratchFull(
-            str(places.scratch),
-            f'{free // units.Mi} MiB are free, '
-            f'{-(-needed // units.Mi)} MiB must be',
-        )
+    lacks = shortage(places.scratch, needed)
+    if lacks is not None:
+        raise exception.ScratchFull(str(places.scratch), lacks)
+
+
+def shortage(directory: pathlib.Path, needed: int) -> str | None:
+    """In words, that there are not as many bytes free; ``None`` if there are.
+
+    :param needed: bytes
+    """
+    free = shutil.disk_usage(directory).free
+    if free >= needed:
+        return None
+    return (
+        f'{free // units.Mi} MiB are free, '
+        f'{-(-needed // units.Mi)} MiB must be'
+    )
 
 
 @contextlib.contextmanager

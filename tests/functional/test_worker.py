@@ -22,6 +22,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import typing
 import uuid
@@ -425,3 +426,28 @@ class RestoreTest(WorkerCase):
             exception.WorkerFailed, children.Child(order, 20).run, Events()
         )
         self.assertIn('another instance', str(error))
+
+    def test_there_is_no_room(self) -> None:
+        one = self.taken()
+        small = self.root / 'small'
+        small.mkdir()
+        mount = ('mount', '-t', 'tmpfs', '-o', 'size=96m', 'none', small)
+        subprocess.run(mount, check=True)
+        self.addCleanup(subprocess.check_call, ['umount', small])
+        self.image('small/new.qcow2').rename(small / 'disk')
+        order = orders.RestoreOrder(
+            self.site,
+            str(uuid.uuid4()),
+            one.id,
+            str(small),
+            'qcow2',
+            0,
+            new=True,
+        )
+        error = self.assertRaises(
+            exception.WorkerFailed, children.Child(order, 20).run, Events()
+        )
+        self.assertIn(f'{small} (', error.reason)
+        # What it holds, and a margin of 1 GiB.
+        self.assertIn('1032 MiB must be', error.reason)
+        self.assertEqual(['disk'], os.listdir(small))
