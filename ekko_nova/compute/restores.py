@@ -165,12 +165,14 @@ class Restores:
         replace(files)
         instance.task_state = task_states.REBUILD_BLOCK_DEVICE_MAPPING
         instance.save(expected_task_state=[task_states.REBUILDING])
-        state.end_restore(instance)
         instance.task_state = task_states.REBUILD_SPAWNING
         instance.save(
             expected_task_state=[task_states.REBUILD_BLOCK_DEVICE_MAPPING]
         )
         self._sites.power_on(context, instance)
+        # Nova saves this with the end of the rebuild: if it dies before, the
+        # next process still knows that it was a restore.
+        state.end_restore(instance)
 
     def _write(self, instance: typing.Any, backup: str) -> Mapping[str, str]:
         # What a restore left that was given up would be taken for ours.

@@ -29,6 +29,8 @@ import typing
 from unittest import mock
 
 import fixtures
+from nova.compute import task_states
+from nova.compute import vm_states
 import nova.conf
 from nova import context as nova_context
 from nova import objects
@@ -40,6 +42,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from ekko_nova.compute import driver
 from ekko_nova.compute import restores
 from ekko_nova.compute import rpcapi
+from ekko_nova.compute import sites
 from ekko_nova.compute import state
 from ekko_nova import conf as conf_
 from ekko_nova import exception
@@ -272,3 +275,52 @@ class WithStoreTest(ServiceCase):
         self.assertEqual(['disk.ekko-restored'], os.listdir(left))
         restores._discard(self.instance())
         self.assertEqual(before, sorted(directory.iterdir()))
+
+    def _restored_until(
+        self, power_on: typing.Callable[..., None]
+    ) -> restores.Restores:
+        """A restore that gets as far as Nova's part in starting it."""
+        context = nova_context.RequestContext('user', 'project', True)
+        fresh = state.begin_restore(context, self.server['id'], BACKUP)
+        ours = self.service.driver._ekko.extension.restores
+        with (
+            mock.patch.object(
+                restores.Restores, '_write', autospec=True, return_value={}
+            ),
+            mock.patch.object(sites.Sites, 'power_off', autospec=True),
+            mock.patch.object(
+                sites.Sites, 'power_on', autospec=True, side_effect=power_on
+            ),
+        ):
+            ours.rebuild(context, fresh)
+        # As Nova does next.
+        self.service._update_instance_after_spawn(fresh)
+        fresh.save(expected_task_state=[task_states.REBUILD_SPAWNING])
+        return typing.cast(restores.Restores, ours)
+
+    def test_a_restore_that_has_ended(self) -> None:
+        self._restored_until(lambda *_: None)
+        self.assertIsNone(self.instance().task_state)
+        self.assertIsNone(state.restore_of(self.instance()))
+
+    def test_nova_compute_dies_while_it_starts_what_is_restored(self) -> None:
+        class Died(BaseException):
+            pass
+
+        def die(*_: object) -> None:
+            raise Died
+
+        self.assertRaises(Died, self._restored_until, die)
+        ours = self.service.driver._ekko.extension.restores
+        left = self.instance()
+        self.assertEqual(task_states.REBUILD_SPAWNING, left.task_state)
+        with mock.patch.object(
+            sites.Sites, 'is_active', autospec=True, return_value=False
+        ):
+            ours.resume(left)
+        # Nova goes on with that, and so starts the guest.
+        self.assertEqual(
+            task_states.REBOOT_STARTED_HARD, self.instance().task_state
+        )
+        self.assertEqual(vm_states.ACTIVE, self.instance().vm_state)
+        self.assertIsNone(state.restore_of(self.instance()))
