@@ -119,6 +119,7 @@ def backup_domain(
         ),
         parent=parent,
         survey=survey,
+        incremental=options.incremental,
         report=report,
     ) as job:
         # Not before: only now it is certain that no other process is about

@@ -279,7 +279,7 @@ class LifeTest(DomainCase):
         self.assert_holds(one, [FIRST])
         self.assert_holds(two, [FIRST, (units.Mi, 65536, 0x22)])
 
-    def test_a_bitmap_that_is_refused_in_the_end(self) -> None:
+    def _refuse_incrementals(self) -> None:
         begin = domains.Domain.begin_backup
 
         def refuse(
@@ -289,14 +289,25 @@ class LifeTest(DomainCase):
                 raise exception.HypervisorFailed('a test', 'it said so')
             begin(domain, xml, checkpoint)
 
-        self._around(
-            lambda: self.useFixture(
-                fixtures.MonkeyPatch(
-                    'ekko_nova.virt.domain.Domain.begin_backup', refuse
-                )
-            ),
-            'bitmap_refused',
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'ekko_nova.virt.domain.Domain.begin_backup', refuse
+            )
         )
+
+    def test_a_bitmap_that_is_refused_in_the_end(self) -> None:
+        self._around(self._refuse_incrementals, 'bitmap_refused')
+
+    def test_a_bitmap_that_is_refused_where_no_full_will_do(self) -> None:
+        one = self.backup()
+        self._refuse_incrementals()
+        error = self.assertRaises(
+            exception.FullNeeded, self.backup, incremental=True
+        )
+        self.assertEqual('bitmap_refused', error.reason)
+        self.assert_clean()
+        # That of the backup that there is, for the next.
+        self.assertEqual([one.disks[0].bitmap], self.bitmaps())
 
     def test_grown(self) -> None:
         one = self.backup()

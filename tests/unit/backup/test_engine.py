@@ -216,6 +216,27 @@ class BackupTest(EngineCase):
         self.assert_all_restore()
         self.assert_nothing_spare()
 
+    def test_only_an_incremental_will_do(self) -> None:
+        """What the bitmap's rule does not see counts as well."""
+        self.disk.write(0, noise(5 * units.Mi))
+        self.line.backup()
+        self.line.backup(only_incremental=True)
+        self.disk.write_behind(0, noise(5 * units.Mi, 2))
+        before = self.line.names()
+
+        error = self.assertRaises(
+            exception.FullNeeded, self.line.backup, only_incremental=True
+        )
+
+        self.assertEqual('audit_mismatch', error.reason)
+        self.assertEqual(before, self.line.names())
+        error = self.assertRaises(
+            exception.FullNeeded, self.line.backup, only_incremental=True
+        )
+        self.assertEqual('test', error.reason)
+        self.line.backup()
+        self.assert_all_restore()
+
     def test_a_lost_source_leaves_nothing(self) -> None:
         self.disk.write(0, noise(2 * units.Mi))
         self.line.backup()
