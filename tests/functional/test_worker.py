@@ -27,6 +27,7 @@ import threading
 import typing
 import uuid
 
+import libvirt
 from oslo_utils import units
 import psutil
 
@@ -36,6 +37,7 @@ from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
 from ekko_nova import exception
 from ekko_nova.virt import domain as domains
+from ekko_nova.virt import image
 from tests.functional import libvirtd
 from tests.functional import test_domain_backup
 
@@ -416,6 +418,24 @@ class RestoreTest(WorkerCase):
         [disk] = two.disks
         self.assertEqual(96 * units.Mi, disk.size)
         self.assert_holds(two, [FIRST, (80 * units.Mi, units.Mi, 0x33)])
+
+    def test_the_disk_grew_meanwhile(self) -> None:
+        """As an ephemeral disk does, whose size is not in the order."""
+        one = self.taken()
+        self.guest.domain.blockResize(
+            'vda', 96 * units.Mi, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+        )
+        [restored] = self.restored_files(one.id).values()
+        info = image.info(restored)
+        self.assertEqual(96 * units.Mi, info.size)
+        self.assertEqual([one.disks[0].bitmap], [b.name for b in info.bitmaps])
+
+    def test_the_disk_is_damaged(self) -> None:
+        one = self.taken()
+        self.guest.kill()
+        self.disk.write_bytes(b'')
+        [restored] = self.restored_files(one.id).values()
+        self.assertEqual(64 * units.Mi, image.info(restored).size)
 
     def test_of_another_instance(self) -> None:
         one = self.taken()
