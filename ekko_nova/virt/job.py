@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 import typing
@@ -174,13 +175,7 @@ def pull_job(
         if len(copying) != len(plans):
             raise exception.SourceLost(domain.name, 'the backup job is gone')
         sources: list[nbd.NbdSource] = []
-
-        def stop() -> None:
-            # Their reads would go on for as long as the job cannot be ended.
-            for source in tuple(sources):
-                source.close()
-            _clear(domain, directory.socket)
-
+        stop = functools.partial(_stop, domain, directory.socket, sources)
         check_scratch = stack.enter_context(
             scratch.watched(places, directory, stop)
         )
@@ -225,6 +220,19 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
         _end(domain, socket)
     scratch.collect(places)
     checkpoint.forget(domain)
+
+
+def _stop(
+    domain: domains.Domain, socket: str, sources: list[nbd.NbdSource]
+) -> None:
+    """End our job and all that is read of it, from another thread.
+
+    :raises exception.HypervisorFailed: libvirt is away
+    """
+    # Reads would go on for as long as the job cannot be ended.
+    for source in tuple(sources):
+        source.close()
+    _clear(domain, socket)
 
 
 def _clear(domain: domains.Domain, socket: str) -> None:
