@@ -57,7 +57,9 @@ class Line:
         #: The backup that the disk was restored from, if it was just now.
         self.restored: str | None = None
 
-    def backup(self, *, full: bool = False) -> records.Record:
+    def backup(
+        self, *, full: bool = False, only_incremental: bool = False
+    ) -> records.Record:
         """Take a backup as a compute host would."""
         survey = prune.collect(self.catalog, self.settings, SERVER).survey
         parent = self._parent()
@@ -86,6 +88,7 @@ class Line:
             records.begun(SERVER, records.Request(backup), disks=(planned,)),
             parent=None if full else parent,
             survey=survey,
+            incremental=only_incremental,
         ) as job:
             job.write_disk(planned, source)
             # From here on the backup may exist, even if commit fails.

@@ -14,6 +14,9 @@
 
 from collections.abc import Generator
 import contextlib
+import typing
+
+from oslo_utils import units
 
 from ekko_nova.backup import fetch
 from ekko_nova.backup import geometry as geometry_
@@ -26,7 +29,10 @@ from ekko_nova.backup import progress
 from ekko_nova import block
 from ekko_nova import exception
 
-__all__ = ('restore', 'segments')
+__all__ = ('allocation', 'restore', 'segments')
+
+#: What a qcow2 allocates at once.
+_CLUSTER: typing.Final = 64 * units.Ki
 
 
 def segments(
@@ -52,6 +58,27 @@ def segments(
         position = end
     if position < geometry.segments:
         yield position, geometry.segments - position, None
+
+
+def allocation(manifest: base.Reader) -> int:
+    """Bytes that a file takes, at most, once the disk is restored to it.
+
+    Without what describes the file itself, which is some hundredths of a
+    percent in a qcow2.
+
+    :raises exception.ObjectDamaged: the manifest breaks the format
+    """
+    header = manifest.header
+    geometry = geometry_.Geometry(header.size, header.segment_size)
+    total = 0
+    for segment, _, entry in segments(manifest, geometry):
+        if entry is None:
+            continue
+        data = geometry.full_mask(segment) & ~entry.zero
+        for offset, length in geometry.spans(segment, data):
+            first = offset // _CLUSTER
+            total += (-(-(offset + length) // _CLUSTER) - first) * _CLUSTER
+    return total
 
 
 def _check_cover(

@@ -29,7 +29,7 @@ import tempfile
 
 from ekko_nova import exception
 
-__all__ = ('directory',)
+__all__ = ('collect', 'directory')
 
 
 def _prefix() -> str:
@@ -51,7 +51,7 @@ def directory(parent: pathlib.Path | None = None) -> Iterator[pathlib.Path]:
     with contextlib.ExitStack() as stack:
         try:
             where = parent or pathlib.Path(tempfile.gettempdir())
-            _collect(where)
+            collect(where)
             path, descriptor = _make(where)
         except OSError as e:
             raise exception.TargetFailed(
@@ -60,6 +60,20 @@ def directory(parent: pathlib.Path | None = None) -> Iterator[pathlib.Path]:
         stack.callback(os.close, descriptor)
         stack.callback(shutil.rmtree, path, ignore_errors=True)
         yield path
+
+
+def collect(parent: pathlib.Path) -> None:
+    """Remove what processes of ours that were killed have left."""
+    for path in parent.glob(f'{_prefix()}*'):
+        # Somebody else's, or just removed: none of our business.
+        with contextlib.suppress(OSError):
+            descriptor = _open(path)
+            try:
+                mine = os.fstat(descriptor).st_uid == os.geteuid()
+                if mine and _lock(descriptor, fcntl.LOCK_EX):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _make(parent: pathlib.Path) -> tuple[pathlib.Path, int]:
@@ -73,20 +87,6 @@ def _make(parent: pathlib.Path) -> tuple[pathlib.Path, int]:
             if _lock(descriptor, fcntl.LOCK_SH):
                 return path, descriptor
             os.close(descriptor)
-
-
-def _collect(parent: pathlib.Path) -> None:
-    """Remove what processes of ours that were killed have left."""
-    for path in parent.glob(f'{_prefix()}*'):
-        # Somebody else's, or just removed: none of our business.
-        with contextlib.suppress(OSError):
-            descriptor = _open(path)
-            try:
-                mine = os.fstat(descriptor).st_uid == os.geteuid()
-                if mine and _lock(descriptor, fcntl.LOCK_EX):
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(descriptor)
 
 
 def _open(path: pathlib.Path) -> int:

@@ -66,6 +66,7 @@ class Transaction:
     :param parent: the backup it builds on, if any
     :param survey: of the server, from a moment ago; saves reading all
         records again
+    :param incremental: fail where a disk would have to be read whole
     :raises exception.InProgress: entering the context, another process works
         on the same line of backups
     """
@@ -78,12 +79,14 @@ class Transaction:
         *,
         parent: records.Record | None,
         survey: catalogs.Survey | None = None,
+        incremental: bool = False,
         report: progress.Report = progress.silent,
     ) -> None:
         self._catalog = catalog
         self._settings = settings
         self._parent = parent
         self._survey = survey
+        self._incremental = incremental
         self._report = report
         self._written: dict[str, records.DiskRecord] = {}
         self._committed = False
@@ -120,10 +123,13 @@ class Transaction:
         :param planned: of the ``disks`` given; its type tells whether clean
             extents may be taken from the parent
         :returns: what the record will say of the disk
+        :raises exception.FullNeeded: only an incremental would have done
         :raises exception.EkkoError: leave the context, nothing is kept
         """
         with contextlib.ExitStack() as stack:
             disk, parent = self._open_parent(planned, source, stack)
+            if self._incremental and disk.type is records.Type.FULL:
+                raise exception.FullNeeded(disk.name, str(disk.full_reason))
             directory = stack.enter_context(
                 temporary.directory(self._settings.temporary_directory)
             )

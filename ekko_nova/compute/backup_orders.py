@@ -196,6 +196,7 @@ def export(
             output=path,
             name=order.disk,
             format='qcow2',
+            margin=engine.places.margin,
             report=_reports(note, conversation),
         )
         conversation.upload(path, note.beat, engine.settings.heartbeat)

@@ -15,6 +15,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+import json
 import typing
 
 from oslo_log import log as logging
@@ -23,9 +24,20 @@ from ekko_nova import exception
 from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import image
 
-__all__ = ('drop_broken',)
+__all__ = ('before_growth', 'drop_broken')
 
 LOG = logging.getLogger(__name__)
+
+
+def before_growth(instance: typing.Any, disk_info: str) -> None:
+    """Nova is about to make the disks of an instance larger; never fails.
+
+    :param disk_info: what it knows of them, in JSON
+    """
+    try:
+        drop_broken(json.loads(disk_info or '[]'))
+    except Exception:
+        LOG.exception('looking for broken bitmaps', instance=instance)
 
 
 def drop_broken(disks: Iterable[Mapping[str, typing.Any]]) -> None:

@@ -121,6 +121,7 @@ def backup_domain(
         ),
         parent=parent,
         survey=survey,
+        incremental=options.incremental,
         report=report,
     ) as job:
         # Not before: only now it is certain that no other process is about
@@ -140,6 +141,8 @@ def backup_domain(
             _tidy(domain, [bitmap], fit)
             raise
     _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
+    for disk, each in facts:
+        _tidy(domain, plan.broken(each.bitmaps), [disk])
     return record
 
 

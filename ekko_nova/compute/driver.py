@@ -25,6 +25,7 @@ import typing
 
 from nova.virt.libvirt import driver as libvirt_driver
 
+from ekko_nova.compute import bitmaps
 from ekko_nova.compute import carrier
 from ekko_nova.compute import extension
 
@@ -86,8 +87,8 @@ class EkkoLibvirtDriver(_Base):  # type: ignore[misc,valid-type]
         *args: typing.Any,
         **kwargs: typing.Any,
     ) -> typing.Any:
-        if self._ekko.extension is not None:
-            self._ekko.extension.before_growth(instance, disk_info)
+        # Also where no backups are taken: others may have left the bitmaps.
+        bitmaps.before_growth(instance, disk_info)
         return super().finish_migration(
             context, migration, instance, disk_info, *args, **kwargs
         )

@@ -18,7 +18,6 @@ does without us: if a part cannot be had the service runs as it always did,
 and says loudly why there are no backups.
 """
 
-import json
 import pathlib
 import threading
 import typing
@@ -27,7 +26,6 @@ import nova.conf
 from oslo_log import log as logging
 
 from ekko_nova.compute import backups
-from ekko_nova.compute import bitmaps
 from ekko_nova.compute import child
 from ekko_nova.compute import directories
 from ekko_nova.compute import endpoint
@@ -96,16 +94,6 @@ class Extension:
             self._sites.forget_checkpoints(instance)
         except Exception as e:
             LOG.debug('no checkpoints removed: %s', e, instance=instance)
-
-    def before_growth(self, instance: typing.Any, disk_info: str) -> None:
-        """Nova is about to make the disks of an instance larger.
-
-        :param disk_info: what it knows of them, in JSON
-        """
-        try:
-            bitmaps.drop_broken(json.loads(disk_info or '[]'))
-        except Exception:
-            LOG.exception('looking for broken bitmaps', instance=instance)
 
     def stop(self) -> None:
         """The service ends: so does all that goes on."""

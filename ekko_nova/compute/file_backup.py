@@ -115,10 +115,8 @@ def backup_file(
         ) as source:
             job.write_disk(disk, source)
         record = job.commit()
-    remove_bitmaps(
-        str(path),
-        plan.outdated(present, line, bitmap_.name_of(backup)),
-    )
+    done_with = plan.outdated(present, line, bitmap_.name_of(backup))
+    remove_bitmaps(str(path), {*done_with, *plan.broken(facts.bitmaps)})
     return record
 
 

@@ -245,19 +245,32 @@ def _restore_disk(
         output=path,
         name=disk.name,
         format=format_,
+        margin=engine.places.margin,
         report=conversation.report,
     )
     # nova-compute looks at it, too, while QEMU has it.
     path.chmod(_mode(there))
-    size = order.root_size if disk.identity == 'root' else 0
-    if order.new:
-        size = image.info(str(there), format_).size
+    size = _size(there, format_)
+    if disk.identity == 'root':
+        size = max(size, order.root_size)
     if size > disk.size:
         image.grow(str(path), format_, size)
     if disk.bitmap is not None and format_ == 'qcow2' and not order.new:
         # The file holds what the backup does: the next one is incremental
         # on it.
         image.add_bitmap(str(path), disk.bitmap, disk.granularity)
+
+
+def _size(path: pathlib.Path, format_: str) -> int:
+    """Virtual size of the disk there is, in bytes; 0 if it cannot be told.
+
+    It may be gone or damaged, and restored for that.
+    """
+    try:
+        return image.info(str(path), format_, in_use=True).size
+    except exception.EkkoError as e:
+        LOG.info('the disk is restored with the size it had: %s', e)
+        return 0
 
 
 def _mode(path: pathlib.Path) -> int:

@@ -19,7 +19,7 @@ from ekko_nova.backup import record as records
 from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import decision
 
-__all__ = ('decide', 'outdated', 'planned')
+__all__ = ('broken', 'decide', 'outdated', 'planned')
 
 
 def decide(
@@ -76,3 +76,16 @@ def outdated(
     """
     known = {bitmap_.name_of(record.id) for record in line}
     return tuple(name for name in bitmaps if name in known and name != keep)
+
+
+def broken(bitmaps: Iterable[decision.BitmapFacts]) -> tuple[str, ...]:
+    """Those of our bitmaps that missed writes, whatever line they are of.
+
+    None is of use to anybody any more, and while one is there QEMU migrates
+    no bitmap of its disk, nor resizes the image (QEMU 7.2).
+    """
+    return tuple(
+        bitmap.name
+        for bitmap in bitmaps
+        if bitmap.inconsistent and bitmap.name.startswith(bitmap_.PREFIX)
+    )

@@ -32,6 +32,7 @@ from ekko_nova.compute import sockets
 from ekko_nova import exception
 from ekko_nova.virt import file_target
 from ekko_nova.virt import offline
+from ekko_nova.virt import scratch
 
 __all__ = ('of_project', 'require', 'restore_disk', 'select_disk')
 
@@ -86,6 +87,7 @@ def restore_disk(
     output: pathlib.Path,
     name: str | None = None,
     format: str = 'raw',
+    margin: int | None = None,
     report: progress.Report = progress.silent,
 ) -> int:
     """Write a disk, every byte verified; returns the bytes that were data.
@@ -95,10 +97,12 @@ def restore_disk(
 
     :param name: of the disk; may be left out if the backup has only one
     :param format: 'raw' or 'qcow2'
+    :param margin: bytes that must stay free beside a file; by default it is
+        not looked at
     :raises exception.BackupNotFound: there is no backup of this id
     :raises exception.IllegalState: it is not available
     :raises exception.TargetExists: there is a file of this name
-    :raises exception.TargetFailed: it cannot be written
+    :raises exception.TargetFailed: it cannot be written, or there is no room
     :raises exception.DataDamaged: a stored byte is not what it was
     """
     record = catalog.get(backup)
@@ -108,6 +112,9 @@ def restore_disk(
         it = stack.enter_context(
             opened.open_disk(catalog.store, settings, record, disk)
         )
+        if margin is not None:
+            needed = reader.allocation(it.manifest) + margin
+            _require_room(output.absolute().parent, needed)
         target = stack.enter_context(
             _target(output.absolute(), format, disk.size)
         )
@@ -118,6 +125,12 @@ def restore_disk(
             settings.workers,
             report,
         )
+
+
+def _require_room(directory: pathlib.Path, needed: int) -> None:
+    lacks = scratch.shortage(directory, needed)
+    if lacks is not None:
+        raise exception.TargetFailed(str(directory), lacks)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 from oslo_utils import units
 
+from ekko_nova.backup import temporary
 from ekko_nova.compute import announce
 from ekko_nova.compute import child as children
 from ekko_nova.compute import children as registry
@@ -164,12 +165,14 @@ class Restores:
         replace(files)
         instance.task_state = task_states.REBUILD_BLOCK_DEVICE_MAPPING
         instance.save(expected_task_state=[task_states.REBUILDING])
-        state.end_restore(instance)
         instance.task_state = task_states.REBUILD_SPAWNING
         instance.save(
             expected_task_state=[task_states.REBUILD_BLOCK_DEVICE_MAPPING]
         )
         self._sites.power_on(context, instance)
+        # Nova saves this with the end of the rebuild: if it dies before, the
+        # next process still knows that it was a restore.
+        state.end_restore(instance)
 
     def _write(self, instance: typing.Any, backup: str) -> Mapping[str, str]:
         # What a restore left that was given up would be taken for ours.
@@ -266,5 +269,9 @@ def replace(files: Mapping[str, str]) -> None:
 
 
 def _discard(instance: typing.Any) -> None:
+    """Remove what was restored, complete or not."""
     for restored in _left(instance).values():
         os.unlink(restored)
+    # What a worker that was killed had not completed.
+    directory = pathlib.Path(libvirt_utils.get_instance_path(instance))
+    temporary.collect(directory)

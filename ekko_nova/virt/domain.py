@@ -117,7 +117,7 @@ class Hypervisor:
             find = self._connection.lookupByUUIDString
         try:
             with _calling(f'looking for domain {name}'):
-                return Domain(find(name))
+                return Domain(find(name), self._uri)
         except exception.HypervisorFailed as e:
             if e.code != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
@@ -129,12 +129,37 @@ class Hypervisor:
 
 
 class Domain:
-    """A libvirt domain, running or shut off."""
+    """A libvirt domain, running or shut off.
 
-    def __init__(self, domain: typing.Any) -> None:
+    :param uri: where it was found
+    """
+
+    def __init__(self, domain: typing.Any, uri: str | None = None) -> None:
         self._domain = domain
+        self._uri = uri
         self.uuid: str = domain.UUIDString()
         self.name: str = domain.name()
+
+    @contextlib.contextmanager
+    def reconnected(self) -> Iterator['Domain | None']:
+        """The domain over a new connection; ``None`` if it is gone.
+
+        Each connection is dead for good once libvirtd was restarted. Without
+        a URI it is this one again.
+
+        :raises exception.HypervisorFailed: libvirt is away
+        """
+        if self._uri is None:
+            yield self
+            return
+        with Hypervisor(self._uri) as hypervisor:
+            again = hypervisor.find(self.uuid)
+            if again is not None and again.is_active():
+                # Of a domain that it is just reconnecting to, libvirt does
+                # not know all that it tells (libvirt 9.0); it asks QEMU when
+                # it has done so.
+                again.copying()
+            yield again
 
     def is_active(self) -> bool:
         """Whether it runs."""

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 import typing
@@ -49,6 +50,7 @@ _BITMAP: typing.Final = 'changes'
 _END_SECONDS: typing.Final = 60.0
 _END_FAILURES: typing.Final = 3
 _POLL_SECONDS: typing.Final = 0.05
+_RECONNECT_SECONDS: typing.Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,20 +75,26 @@ class PullJob:
         socket: str,
         copying: frozenset[str],
         check_scratch: typing.Callable[[], None],
+        *,
         connections: int,
         quiesced: bool | str,
+        sources: list[nbd.NbdSource],
     ) -> None:
         self._domain = domain
         self._socket = socket
         self._copying = copying
         self._check_scratch = check_scratch
         self._connections = connections
+        self._sources = sources
         #: True, or why the guest's file systems were not frozen.
         self.quiesced = quiesced
 
     def source(self, plan: DiskPlan) -> nbd.NbdSource:
-        """A disk of the job; connected in the context of what it returns."""
-        return nbd.NbdSource(
+        """A disk of the job; connected in the context of what it returns.
+
+        :raises exception.ScratchFull: the job was ended for want of space
+        """
+        source = nbd.NbdSource(
             self._socket,
             plan.disk.target,
             disk=plan.disk.target,
@@ -94,6 +102,10 @@ class PullJob:
             connections=self._connections,
             liveness=lambda: self.check(plan.disk.target),
         )
+        # In this order: whoever ends the job closes it, or is seen here.
+        self._sources.append(source)
+        self._check_scratch()
+        return source
 
     def check(self, disk: str) -> None:
         """Confirm that it is this job, still, that serves the disk.
@@ -153,8 +165,7 @@ def pull_job(
         untracked += [disk.target for disk in others]
         new = checkpoint.xml(bitmap, tracked, untracked) if tracked else None
         # libvirt may have begun what it says has failed.
-        stack.callback(checkpoint.forget, domain)
-        stack.callback(_end, domain, directory.socket)
+        stack.callback(_clear, domain, directory.socket)
         with quiesce.frozen(domain, wanted=freeze) as quiesced:
             domain.begin_backup(xml, new)
         # Nothing needs them any more, and a crash from here on must leave
@@ -163,12 +174,10 @@ def pull_job(
         copying = domain.copying()
         if len(copying) != len(plans):
             raise exception.SourceLost(domain.name, 'the backup job is gone')
+        sources: list[nbd.NbdSource] = []
+        stop = functools.partial(_stop, domain, directory.socket, sources)
         check_scratch = stack.enter_context(
-            scratch.watched(
-                places,
-                directory,
-                lambda: _end(domain, directory.socket),
-            )
+            scratch.watched(places, directory, stop)
         )
         try:
             yield PullJob(
@@ -176,8 +185,9 @@ def pull_job(
                 directory.socket,
                 copying,
                 check_scratch,
-                connections,
-                quiesced,
+                connections=connections,
+                quiesced=quiesced,
+                sources=sources,
             )
         except exception.SourceLost:
             # If it was we who ended it, that is what to say.
@@ -210,6 +220,47 @@ def recover(domain: domains.Domain, places: scratch.Places) -> None:
         _end(domain, socket)
     scratch.collect(places)
     checkpoint.forget(domain)
+
+
+def _stop(
+    domain: domains.Domain, socket: str, sources: list[nbd.NbdSource]
+) -> None:
+    """End our job and all that is read of it, from another thread.
+
+    :raises exception.HypervisorFailed: libvirt is away
+    """
+    # Reads would go on for as long as the job cannot be ended.
+    for source in tuple(sources):
+        source.close()
+    _clear(domain, socket)
+
+
+def _clear(domain: domains.Domain, socket: str) -> None:
+    """End our job, and have libvirt forget what it knows of it.
+
+    Also if libvirtd was restarted since, or is back soon: QEMU's job outlives
+    it, and copies into its scratch files until it is ended.
+
+    :raises exception.HypervisorFailed: libvirt is away
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    try:
+        _end(domain, socket)
+        checkpoint.forget(domain)
+        return
+    except exception.HypervisorFailed as e:
+        LOG.warning('connecting anew: domain=%s %s', domain.name, e)
+    while True:
+        try:
+            with domain.reconnected() as again:
+                if again is not None:
+                    _end(again, socket)
+                    checkpoint.forget(again)
+            return
+        except exception.HypervisorFailed:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_RECONNECT_SECONDS)
 
 
 def _end(domain: domains.Domain, socket: str) -> None:

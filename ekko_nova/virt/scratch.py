@@ -60,6 +60,7 @@ __all__ = (
     'collect',
     'is_in_use',
     'job_directory',
+    'shortage',
     'watched',
 )
 
@@ -67,6 +68,8 @@ LOG = logging.getLogger(__name__)
 
 _PREFIX: typing.Final = 'ekko-'
 _LOOK_SECONDS: typing.Final = 0.1
+#: Between two attempts to end a job.
+_AGAIN_SECONDS: typing.Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -212,13 +215,23 @@ def _share(path: pathlib.Path, owner: tuple[int, int] | None) -> None:
 
 def _require_room(places: Places, sizes: int) -> None:
     needed = min(places.limit, sizes) + places.margin
-    free = shutil.disk_usage(places.scratch).free
-    if free < needed:
-        raise exception.ScratchFull(
-            str(places.scratch),
-            f'{free // units.Mi} MiB are free, '
-            f'{-(-needed // units.Mi)} MiB must be',
-        )
+    lacks = shortage(places.scratch, needed)
+    if lacks is not None:
+        raise exception.ScratchFull(str(places.scratch), lacks)
+
+
+def shortage(directory: pathlib.Path, needed: int) -> str | None:
+    """In words, that there are not as many bytes free; ``None`` if there are.
+
+    :param needed: bytes
+    """
+    free = shutil.disk_usage(directory).free
+    if free >= needed:
+        return None
+    return (
+        f'{free // units.Mi} MiB are free, '
+        f'{-(-needed // units.Mi)} MiB must be'
+    )
 
 
 @contextlib.contextmanager
@@ -226,6 +239,8 @@ def watched(
     places: Places, directory: JobDirectory, stop: Callable[[], None]
 ) -> Iterator[Callable[[], None]]:
     """Watch the scratch files; call ``stop`` before they fill their room.
+
+    If that fails it is called again, until it succeeds or the context ends.
 
     Yields a function that raises ``ScratchFull`` if that has happened.
     """
@@ -242,10 +257,9 @@ def watched(
             if reason:
                 full.append(exception.ScratchFull(str(places.scratch), reason))
                 LOG.error('ending a backup, the scratch is full: %s', reason)
-                try:
-                    stop()
-                except exception.EkkoError as e:
-                    LOG.error('the guest may see failing writes: %s', e)
+                while not _has_stopped(stop):
+                    if ended.wait(_AGAIN_SECONDS):
+                        break
                 return
 
     def check() -> None:
@@ -259,6 +273,15 @@ def watched(
     finally:
         ended.set()
         thread.join()
+
+
+def _has_stopped(stop: Callable[[], None]) -> bool:
+    try:
+        stop()
+    except exception.EkkoError as e:
+        LOG.error('the guest may see failing writes: %s', e)
+        return False
+    return True
 
 
 def _reason_to_stop(places: Places, directory: JobDirectory) -> str | None:

@@ -29,6 +29,7 @@ from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup.store import directory
 from ekko_nova.compute import domain_backup
+from ekko_nova.compute import file_backup
 from ekko_nova.compute import restore
 from ekko_nova.compute import selection
 from ekko_nova import exception
@@ -278,7 +279,7 @@ class LifeTest(DomainCase):
         self.assert_holds(one, [FIRST])
         self.assert_holds(two, [FIRST, (units.Mi, 65536, 0x22)])
 
-    def test_a_bitmap_that_is_refused_in_the_end(self) -> None:
+    def _refuse_incrementals(self) -> None:
         begin = domains.Domain.begin_backup
 
         def refuse(
@@ -288,14 +289,25 @@ class LifeTest(DomainCase):
                 raise exception.HypervisorFailed('a test', 'it said so')
             begin(domain, xml, checkpoint)
 
-        self._around(
-            lambda: self.useFixture(
-                fixtures.MonkeyPatch(
-                    'ekko_nova.virt.domain.Domain.begin_backup', refuse
-                )
-            ),
-            'bitmap_refused',
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'ekko_nova.virt.domain.Domain.begin_backup', refuse
+            )
         )
+
+    def test_a_bitmap_that_is_refused_in_the_end(self) -> None:
+        self._around(self._refuse_incrementals, 'bitmap_refused')
+
+    def test_a_bitmap_that_is_refused_where_no_full_will_do(self) -> None:
+        one = self.backup()
+        self._refuse_incrementals()
+        error = self.assertRaises(
+            exception.FullNeeded, self.backup, incremental=True
+        )
+        self.assertEqual('bitmap_refused', error.reason)
+        self.assert_clean()
+        # That of the backup that there is, for the next.
+        self.assertEqual([one.disks[0].bitmap], self.bitmaps())
 
     def test_grown(self) -> None:
         one = self.backup()
@@ -325,6 +337,53 @@ class LifeTest(DomainCase):
     def _names_in_file(self) -> list[str]:
         info = image.info(str(self.disk))
         return [bitmap.name for bitmap in info.bitmaps]
+
+
+class BrokenBitmapTest(DomainCase):
+    """A broken bitmap of a backup that the line does not know."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one = self.backup()
+        self.guest.stop()
+        self.guest.start()
+        self.guest.kill()
+        store = directory.DirectoryStore(str(self.root / 'other'))
+        self.catalog = catalog.Catalog(store)
+
+    def _assert_only_that_of(self, record: records.Record) -> None:
+        found = image.info(str(self.disk)).bitmaps
+        self.assertEqual(
+            [(record.disks[0].bitmap, False)],
+            [(bitmap.name, bitmap.inconsistent) for bitmap in found],
+        )
+
+    def test_running(self) -> None:
+        self.guest.start()
+        self.assertEqual([self.one.disks[0].bitmap], self.bitmaps())
+        two = self.backup()
+        self.assertEqual([two.disks[0].bitmap], self.bitmaps())
+        self.assert_clean()
+        self.guest.stop()
+        self._assert_only_that_of(two)
+
+    def test_shut_off(self) -> None:
+        self._assert_only_that_of(self.backup())
+
+    def test_a_file(self) -> None:
+        two = file_backup.backup_file(self.catalog, SETTINGS, self.disk)
+        self._assert_only_that_of(two)
+
+    def test_one_that_is_sound_is_kept(self) -> None:
+        """It is of another store, whose next backup needs it."""
+        self.guest.start()
+        two = self.backup()
+        store = directory.DirectoryStore(str(self.root / 'third'))
+        self.catalog = catalog.Catalog(store)
+        three = self.backup()
+        self.assertEqual(
+            {two.disks[0].bitmap, three.disks[0].bitmap}, set(self.bitmaps())
+        )
 
 
 class ShutOffTest(DomainCase):

@@ -22,10 +22,12 @@ import contextlib
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import typing
 import uuid
 
+import libvirt
 from oslo_utils import units
 import psutil
 
@@ -35,6 +37,7 @@ from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
 from ekko_nova import exception
 from ekko_nova.virt import domain as domains
+from ekko_nova.virt import image
 from tests.functional import libvirtd
 from tests.functional import test_domain_backup
 
@@ -64,6 +67,11 @@ class Events(children.Events):
 
 
 class WorkerCase(test_domain_backup.DomainCase):
+    def setUp(self) -> None:
+        super().setUp()
+        #: Of the configuration, besides those that all have.
+        self.options: dict[str, int] = {}
+
     def make_guest(self) -> libvirtd.Guest:
         # As Nova calls the root disk.
         self.disk = self.root / 'disk'
@@ -85,6 +93,7 @@ class WorkerCase(test_domain_backup.DomainCase):
                 'scratch_directory': str(self.places.scratch),
                 'scratch_limit_mib': 64,
                 'store_attempts': 1,
+                **self.options,
             },
             environment={},
             project='a-project',
@@ -292,14 +301,38 @@ class BackupTest(WorkerCase):
         if not error.settled:
             self.settle(self.id_)
         self.assert_error(self.id_, '')
-        # The connections of before are of no use.
+        self._reconnect()
+        self.assert_nothing_left(one)
+        self.assert_goes_on(one)
+
+    def _reconnect(self) -> None:
+        """The connections from before a restart are of no use."""
         connection = test_domain_backup._libvirtd.connection
         self.guest.domain = connection.lookupByName(self.guest.name)
         hypervisor = domains.Hypervisor(test_domain_backup._libvirtd.uri)
         self.addCleanup(hypervisor.__exit__, None, None, None)
         self.domain = hypervisor.__enter__().lookup(self.guest.name)
-        self.assert_nothing_left(one)
-        self.assert_goes_on(one)
+
+    def test_the_scratch_fills_after_a_restart_of_libvirtd(self) -> None:
+        # It reads for long enough.
+        self.options = {'scratch_limit_mib': 16, 'bandwidth_limit_mib': 1}
+        self.guest.write('vda', 8 * units.Mi, 16 * units.Mi, 0x11)
+
+        def event() -> None:
+            test_domain_backup._libvirtd.restart()
+            self._reconnect()
+            for offset in range(24):
+                self.guest.write('vda', offset * units.Mi, units.Mi, 0x99)
+
+        error = self.assertRaises(
+            exception.WorkerFailed, self.child().run, Events(event)
+        )
+        self.assertTrue(error.settled, error.reason)
+        self.assertIn('not enough scratch space', error.reason)
+        self.assert_error(self.id_, 'not enough scratch space')
+        self.assert_nothing_left()
+        self.options = {}
+        self.assert_holds(self.taken(), [(0, 24 * units.Mi, 0x99)])
 
     def test_settling_what_was_never_announced(self) -> None:
         backup = str(uuid.uuid4())
@@ -386,6 +419,24 @@ class RestoreTest(WorkerCase):
         self.assertEqual(96 * units.Mi, disk.size)
         self.assert_holds(two, [FIRST, (80 * units.Mi, units.Mi, 0x33)])
 
+    def test_the_disk_grew_meanwhile(self) -> None:
+        """As an ephemeral disk does, whose size is not in the order."""
+        one = self.taken()
+        self.guest.domain.blockResize(
+            'vda', 96 * units.Mi, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+        )
+        [restored] = self.restored_files(one.id).values()
+        info = image.info(restored)
+        self.assertEqual(96 * units.Mi, info.size)
+        self.assertEqual([one.disks[0].bitmap], [b.name for b in info.bitmaps])
+
+    def test_the_disk_is_damaged(self) -> None:
+        one = self.taken()
+        self.guest.kill()
+        self.disk.write_bytes(b'')
+        [restored] = self.restored_files(one.id).values()
+        self.assertEqual(64 * units.Mi, image.info(restored).size)
+
     def test_of_another_instance(self) -> None:
         one = self.taken()
         order = orders.RestoreOrder(
@@ -395,3 +446,28 @@ class RestoreTest(WorkerCase):
             exception.WorkerFailed, children.Child(order, 20).run, Events()
         )
         self.assertIn('another instance', str(error))
+
+    def test_there_is_no_room(self) -> None:
+        one = self.taken()
+        small = self.root / 'small'
+        small.mkdir()
+        mount = ('mount', '-t', 'tmpfs', '-o', 'size=96m', 'none', small)
+        subprocess.run(mount, check=True)
+        self.addCleanup(subprocess.check_call, ['umount', small])
+        self.image('small/new.qcow2').rename(small / 'disk')
+        order = orders.RestoreOrder(
+            self.site,
+            str(uuid.uuid4()),
+            one.id,
+            str(small),
+            'qcow2',
+            0,
+            new=True,
+        )
+        error = self.assertRaises(
+            exception.WorkerFailed, children.Child(order, 20).run, Events()
+        )
+        self.assertIn(f'{small} (', error.reason)
+        # What it holds, and a margin of 1 GiB.
+        self.assertIn('1032 MiB must be', error.reason)
+        self.assertEqual(['disk'], os.listdir(small))

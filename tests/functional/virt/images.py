@@ -68,6 +68,15 @@ class QemuNbd(fixtures.Fixture):
         )
 
 
+def break_bitmaps(path: str) -> None:
+    """Leave the bitmaps of a qcow2 as a QEMU that is killed does."""
+    with QemuNbd(f'{path}.sock', '-f', 'qcow2', path) as server:
+        # It listens before it opens the image, and answers after.
+        run('qemu-img', 'info', f'nbd+unix:///?socket={server.socket}')
+        server.process.kill()
+        server.process.wait()
+
+
 class ImageTestCase(testtools.TestCase):
     """A directory for images, and what is true of all of them."""
 

@@ -15,12 +15,14 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import itertools
 import pathlib
 import subprocess
 import sys
 import typing
 
+import fixtures
 import libvirt
 from oslo_utils import units
 
@@ -349,10 +351,42 @@ class InterferenceTest(JobCase):
         pull = stack.enter_context(self.job('ekko-1'))
         self._restart_libvirtd()
         self.assertRaises(exception.SourceLost, pull.check, 'vda')
+        self.useFixture(
+            fixtures.MonkeyPatch('ekko_nova.virt.job._END_SECONDS', 1)
+        )
         self.assertRaises(exception.HypervisorFailed, stack.close)
         self.assertIsNotNone(self.domain.backup_xml())
         job.recover(self.domain, self.places)
         self.assert_nothing_left()
+
+    def test_libvirtd_is_back(self) -> None:
+        """The job is ended by whoever began it, over a new connection."""
+        domain = domains.Domain(self.guest.domain, _libvirtd.uri)
+        with self.job('ekko-1', domain=domain) as pull:
+            self._restart_libvirtd()
+            self.assertRaises(exception.SourceLost, pull.check, 'vda')
+        self.assert_nothing_left()
+
+    def test_the_scratch_fills_while_libvirtd_is_away(self) -> None:
+        self.places = dataclasses.replace(self.places, limit=units.Mi)
+        domain = domains.Domain(self.guest.domain, _libvirtd.uri)
+        plan = self.plans()[0]
+        self.guest.write('vda', 0, 4 * units.Mi, 2)
+        with self.job('ekko-1', domain=domain) as pull:
+            with pull.source(plan) as source:
+                self._restart_libvirtd()
+                source.read(0, BLOCK)
+                self.guest.write('vda', 0, 4 * units.Mi, 1)
+                self._await_end_of(source)
+                while self.domain.has_job():
+                    pass
+            self.assertRaises(exception.ScratchFull, pull.source, plan)
+        self.assert_nothing_left()
+
+    def _await_end_of(self, source: nbd.NbdSource) -> None:
+        with contextlib.suppress(exception.SourceLost):
+            while True:
+                source.read(0, BLOCK)
 
     def test_both_die(self) -> None:
         subprocess.run(

@@ -16,22 +16,46 @@
 Only libvirt is Nova's double. What needs a hypervisor is tested on the cloud.
 """
 
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
 import typing
+from unittest import mock
 
+import fixtures
+from nova.compute import task_states
+from nova.compute import vm_states
 import nova.conf
 from nova import context as nova_context
 from nova import objects
 from nova.tests.functional.libvirt import base
 from nova import utils
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import utils as libvirt_utils
 
 from ekko_nova.compute import driver
+from ekko_nova.compute import restores
 from ekko_nova.compute import rpcapi
+from ekko_nova.compute import sites
 from ekko_nova.compute import state
 from ekko_nova import conf as conf_
 from ekko_nova import exception
+from tests.functional.virt import images
+
+#: Is killed while it writes a disk.
+_KILLED = """
+import os, pathlib, signal, sys
+from ekko_nova.compute import restore
+with restore._target(pathlib.Path(sys.argv[1]), 'qcow2', 2**20) as target:
+    target.write(0, bytes(2**16))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 BACKUP = '0f6e4b52-3a43-4c4e-8b0b-7d7f8f3f1f7e'
 
@@ -100,6 +124,39 @@ class WithoutStoreTest(ServiceCase):
         self.server = self._start_server(self.server)
         self.server = self._reboot_server(self.server, hard=True)
         self._delete_server(self.server)
+
+    def test_a_disk_is_made_fit_to_grow(self) -> None:
+        """QEMU does not resize one with a broken bitmap."""
+        path = self.useFixture(fixtures.TempDir()).join('disk')
+        images.run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '1M')
+        images.run('qemu-img', 'bitmap', '--add', path, 'ekko-1')
+        images.break_bitmaps(path)
+        resize = ('qemu-img', 'resize', '-q', path, '2M')
+        self.assertRaises(subprocess.CalledProcessError, images.run, *resize)
+        disks = [{'type': 'qcow2', 'path': path}]
+        self._finish_migration(json.dumps(disks))
+        images.run(*resize)
+
+    def test_what_nova_says_of_its_disks_is_not_understood(self) -> None:
+        self._finish_migration('{')
+        self.assertIn('looking for broken bitmaps', self.stdlog.logger.output)
+
+    def _finish_migration(self, disk_info: str) -> None:
+        """Nova's own part of it is not what is tested here."""
+        with mock.patch.object(
+            libvirt_driver.LibvirtDriver, 'finish_migration', autospec=True
+        ) as novas:
+            self.service.driver.finish_migration(
+                self.context,
+                None,
+                self.instance(),
+                disk_info,
+                None,
+                None,
+                True,
+                {},
+            )
+        novas.assert_called_once()
 
 
 class WithStoreTest(ServiceCase):
@@ -200,4 +257,70 @@ class WithStoreTest(ServiceCase):
         state.begin_restore(context, self.server['id'], BACKUP)
         self.service.driver._ekko.extension.restores.resume(self.instance())
         self.assertIsNone(self.instance().task_state)
+        self.assertIsNone(state.restore_of(self.instance()))
+
+    def test_what_a_restore_that_was_killed_leaves(self) -> None:
+        directory = pathlib.Path(
+            libvirt_utils.get_instance_path(self.instance())
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        self.addCleanup(shutil.rmtree, directory)
+        before = sorted(directory.iterdir())
+        done = subprocess.run(
+            [sys.executable, '-c', _KILLED, directory / 'disk.ekko-restored'],
+            check=False,
+        )
+        self.assertEqual(-signal.SIGKILL, done.returncode)
+        [left] = set(directory.iterdir()) - set(before)
+        self.assertEqual(['disk.ekko-restored'], os.listdir(left))
+        restores._discard(self.instance())
+        self.assertEqual(before, sorted(directory.iterdir()))
+
+    def _restored_until(
+        self, power_on: typing.Callable[..., None]
+    ) -> restores.Restores:
+        """A restore that gets as far as Nova's part in starting it."""
+        context = nova_context.RequestContext('user', 'project', True)
+        fresh = state.begin_restore(context, self.server['id'], BACKUP)
+        ours = self.service.driver._ekko.extension.restores
+        with (
+            mock.patch.object(
+                restores.Restores, '_write', autospec=True, return_value={}
+            ),
+            mock.patch.object(sites.Sites, 'power_off', autospec=True),
+            mock.patch.object(
+                sites.Sites, 'power_on', autospec=True, side_effect=power_on
+            ),
+        ):
+            ours.rebuild(context, fresh)
+        # As Nova does next.
+        self.service._update_instance_after_spawn(fresh)
+        fresh.save(expected_task_state=[task_states.REBUILD_SPAWNING])
+        return typing.cast(restores.Restores, ours)
+
+    def test_a_restore_that_has_ended(self) -> None:
+        self._restored_until(lambda *_: None)
+        self.assertIsNone(self.instance().task_state)
+        self.assertIsNone(state.restore_of(self.instance()))
+
+    def test_nova_compute_dies_while_it_starts_what_is_restored(self) -> None:
+        class Died(BaseException):
+            pass
+
+        def die(*_: object) -> None:
+            raise Died
+
+        self.assertRaises(Died, self._restored_until, die)
+        ours = self.service.driver._ekko.extension.restores
+        left = self.instance()
+        self.assertEqual(task_states.REBUILD_SPAWNING, left.task_state)
+        with mock.patch.object(
+            sites.Sites, 'is_active', autospec=True, return_value=False
+        ):
+            ours.resume(left)
+        # Nova goes on with that, and so starts the guest.
+        self.assertEqual(
+            task_states.REBOOT_STARTED_HARD, self.instance().task_state
+        )
+        self.assertEqual(vm_states.ACTIVE, self.instance().vm_state)
         self.assertIsNone(state.restore_of(self.instance()))

@@ -217,6 +217,27 @@ class BackupTest(EngineCase):
         self.assert_all_restore()
         self.assert_nothing_spare()
 
+    def test_only_an_incremental_will_do(self) -> None:
+        """What the bitmap's rule does not see counts as well."""
+        self.disk.write(0, noise(5 * units.Mi))
+        self.line.backup()
+        self.line.backup(only_incremental=True)
+        self.disk.write_behind(0, noise(5 * units.Mi, 2))
+        before = self.line.names()
+
+        error = self.assertRaises(
+            exception.FullNeeded, self.line.backup, only_incremental=True
+        )
+
+        self.assertEqual('audit_mismatch', error.reason)
+        self.assertEqual(before, self.line.names())
+        error = self.assertRaises(
+            exception.FullNeeded, self.line.backup, only_incremental=True
+        )
+        self.assertEqual('test', error.reason)
+        self.line.backup()
+        self.assert_all_restore()
+
     def test_a_lost_source_leaves_nothing(self) -> None:
         self.disk.write(0, noise(2 * units.Mi))
         self.line.backup()
@@ -234,6 +255,34 @@ class BackupTest(EngineCase):
 
         self.assertEqual(before, self.line.names())
         self.assert_all_restore()
+
+
+class AllocationTest(EngineCase):
+    """What a restore takes of a file system, in clusters of 64 KiB."""
+
+    def _of(self, *spans: tuple[int, int]) -> int:
+        for offset, length in spans:
+            self.line.disk.write(offset, noise(length))
+        record = self.line.backup()
+        with opened.open_disk(
+            self.line.store, engine.SETTINGS, record, record.disks[0]
+        ) as it:
+            return reader.allocation(it.manifest)
+
+    def test_nothing(self) -> None:
+        self.assertEqual(0, self._of())
+
+    def test_runs(self) -> None:
+        found = self._of((0, 128 * units.Ki), (2 * units.Mi, units.Mi))
+        self.assertEqual(128 * units.Ki + units.Mi, found)
+
+    def test_a_block_takes_a_cluster(self) -> None:
+        """Two blocks of 16 KiB on either side of where one ends."""
+        self.assertEqual(64 * units.Ki, self._of((0, 512)))
+        self.assertEqual(
+            2 * 64 * units.Ki + 64 * units.Ki,
+            self._of((3 * units.Mi + 48 * units.Ki, 32 * units.Ki)),
+        )
 
 
 class ObjectsTest(EngineCase):

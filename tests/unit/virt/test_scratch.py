@@ -177,6 +177,30 @@ class WatchTest(ScratchCase):
         self._watched(places, self._fill, stop)
         self.assertIn('no answer', self.log.output)
 
+    def test_a_job_that_cannot_be_ended_at_once(self) -> None:
+        """It is tried again, and not any more once it has succeeded."""
+        self.useFixture(
+            fixtures.MonkeyPatch('ekko_nova.virt.scratch._AGAIN_SECONDS', 0.01)
+        )
+        calls: list[bool] = []
+        enough = threading.Event()
+
+        def stop() -> None:
+            calls.append(True)
+            if len(calls) < 3:
+                raise exception.HypervisorFailed('ending', 'no answer')
+            enough.set()
+
+        places = self.make_places(limit=1)
+        with (
+            scratch.job_directory(self.places, None, sizes=0) as directory,
+            scratch.watched(places, directory, stop) as check,
+        ):
+            self._fill(directory)
+            self.assertTrue(enough.wait(30))
+            self.assertRaises(exception.ScratchFull, check)
+        self.assertEqual(3, len(calls))
+
     def test_room_enough(self) -> None:
         calls: list[bool] = []
         with (
