@@ -24,14 +24,12 @@ Leaving the context without :meth:`Transaction.commit` removes everything.
 
 import contextlib
 import dataclasses
-import random
 import time
 import typing
 
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
-from ekko_nova.backup import audit
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain
 from ekko_nova.backup.codec import load as codecs
@@ -41,6 +39,7 @@ from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import load as manifests
 from ekko_nova.backup.manifest import parts
 from ekko_nova.backup import opened
+from ekko_nova.backup import parent as parents
 from ekko_nova.backup import pace
 from ekko_nova.backup import process
 from ekko_nova.backup import progress
@@ -48,7 +47,6 @@ from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
 from ekko_nova.backup import settings as settings_
 from ekko_nova.backup import temporary
-from ekko_nova.backup import verify
 from ekko_nova.backup import writer
 from ekko_nova import block
 from ekko_nova import exception
@@ -95,6 +93,7 @@ class Transaction:
         self.record = dataclasses.replace(
             record, parent=parent.id if parent else None
         )
+        self._base = parents.Parent(catalog, settings, parent, record.id)
 
     def __enter__(self) -> typing.Self:
         try:
@@ -127,7 +126,10 @@ class Transaction:
         :raises exception.EkkoError: leave the context, nothing is kept
         """
         with contextlib.ExitStack() as stack:
-            disk, parent = self._open_parent(planned, source, stack)
+            base_ = stack.enter_context(self._base.open(planned, source))
+            disk, parent = base_.disk, base_.parent
+            if base_.alarm is not None:
+                self._notes.append(base_.alarm)
             if self._incremental and disk.type is records.Type.FULL:
                 raise exception.FullNeeded(disk.name, str(disk.full_reason))
             directory = stack.enter_context(
@@ -246,99 +248,6 @@ class Transaction:
             self._catalog.unfence(self.record.server, self.record.id)
         except exception.EkkoError as e:
             LOG.warning('a fence stays: backup=%s %s', self.record.id, e)
-
-    def _open_parent(
-        self,
-        planned: records.DiskRecord,
-        source: block.BlockSource,
-        stack: contextlib.ExitStack,
-    ) -> tuple[records.DiskRecord, opened.OpenedDisk | None]:
-        """The parent's manifest of a disk, if segments may refer to it.
-
-        What is wrong with the parent turns the disk into a full one.
-        """
-        before = self._parent.disk(planned.identity) if self._parent else None
-        if self._parent is None or before is None:
-            return self._full(planned, 'no_parent'), None
-        if before.size > source.size:
-            return self._full(planned, 'disk_shrunk'), None
-        try:
-            parent = stack.enter_context(
-                opened.open_disk(
-                    self._catalog.store, self._settings, self._parent, before
-                )
-            )
-            self._check_sound(parent, planned)
-        except exception.DataDamaged as e:
-            LOG.error(
-                'the parent is damaged, taking a full: '
-                'backup=%s parent=%s disk=%s %s',
-                self.record.id,
-                self._parent.id,
-                planned.name,
-                e,
-            )
-            self._notes.append(f'{planned.name}: parent damaged: {e}')
-            return self._full(planned, 'parent_damaged'), None
-        if planned.type is records.Type.INCREMENTAL:
-            planned = self._audited(planned, source, parent)
-        return planned, parent
-
-    def _check_sound(
-        self, parent: opened.OpenedDisk, planned: records.DiskRecord
-    ) -> None:
-        """See that nothing is known to be wrong with a parent.
-
-        Where all of a disk is read anyway, so is the listing of what the
-        parent needs. Else only what a verification found is known: to look
-        for more would cost in proportion to the disk.
-
-        :raises exception.ObjectDamaged: something is
-        :raises exception.ObjectMissing: something is
-        """
-        catalog = self._catalog
-        backup = parent.manifest.header.backup
-        for finding in catalog.notes.findings(self.record.server, backup):
-            if finding['disk'] == parent.record.name:
-                raise exception.ObjectDamaged(
-                    finding['object'], finding['invariant']
-                )
-        if planned.type is records.Type.FULL:
-            for found in verify.missing(catalog.store, parent):
-                raise exception.ObjectMissing(catalog.store.url, found.object)
-
-    def _audited(
-        self,
-        planned: records.DiskRecord,
-        source: block.BlockSource,
-        parent: opened.OpenedDisk,
-    ) -> records.DiskRecord:
-        different = audit.first_difference(
-            source,
-            parent.manifest,
-            self._settings.audit_segments,
-            random.SystemRandom(),
-        )
-        if different is None:
-            return planned
-        alarm = (
-            f'{planned.name}: segment {different} differs from the parent '
-            'although its bitmap calls it clean: something wrote to the disk '
-            'behind the bitmap'
-        )
-        LOG.error('backup=%s %s', self.record.id, alarm)
-        self._notes.append(alarm)
-        return self._full(planned, 'audit_mismatch')
-
-    def _full(
-        self, planned: records.DiskRecord, reason: str
-    ) -> records.DiskRecord:
-        """The same disk, read whole; an earlier reason for that stays."""
-        return dataclasses.replace(
-            planned,
-            type=records.Type.FULL,
-            full_reason=planned.full_reason or reason,
-        )
 
     def _header(
         self,
