@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import threading
 import typing
@@ -61,6 +62,20 @@ class Events(children.Events):
 
     def local(self) -> None:
         self.was_local = True
+
+
+@contextlib.contextmanager
+def _asked_to_end(child: children.Child) -> Iterator[psutil.Process]:
+    """A worker that gets the signals when the context ends."""
+    assert child._process is not None
+    process = psutil.Process(child._process.pid)
+    process.suspend()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    try:
+        yield process
+    finally:
+        process.resume()
 
 
 class WorkerCase(test_domain_backup.DomainCase):
@@ -229,6 +244,53 @@ class BackupTest(WorkerCase):
             os.kill(child._process.pid, signal.SIGKILL)
 
         return kill
+
+    def test_asked_to_end_by_a_signal(self) -> None:
+        """As systemd asks all processes of a service that it stops."""
+        child = self.child()
+
+        def ask() -> None:
+            with _asked_to_end(child):
+                pass
+
+        child.run(Events(ask))
+        record = self.catalog.get(self.id_)
+        self.assertEqual(records.Status.AVAILABLE, record.status)
+        self.assert_holds(record, [FIRST])
+        self.assert_nothing_left(record)
+
+    def test_the_signals_reach_what_it_starts(self) -> None:
+        self.guest.stop()
+        child = self.child()
+        ignored = []
+
+        def look() -> None:
+            with _asked_to_end(child) as process:
+                [server] = process.children()
+                status = pathlib.Path(f'/proc/{server.pid}/status').read_text()
+                [mask] = re.findall(r'SigIgn:\s*(\w+)', status)
+                ignored.append(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+        child.run(Events(look))
+        record = self.catalog.get(self.id_)
+        self.assertEqual(records.Status.AVAILABLE, record.status)
+        self.assertEqual([0], ignored)
+
+    def test_nova_compute_is_stopped_with_all_its_group(self) -> None:
+        one = self.taken()
+        self.guest.write('vda', *SECOND)
+        child = self.child()
+
+        def die() -> None:
+            assert child._link is not None
+            with _asked_to_end(child):
+                child._link._socket.shutdown(2)
+
+        self.assertRaises(exception.WorkerFailed, child.run, Events(die))
+        assert child._process is not None
+        self.assertEqual(0, child._process.returncode)
+        self.assert_error(self.id_, 'nova-compute has ended')
+        self.assert_goes_on(one)
 
     def test_killed_because_it_does_not_listen(self) -> None:
         child = self.child(timeout=0.5)
