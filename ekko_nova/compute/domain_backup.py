@@ -124,6 +124,7 @@ def backup_domain(
         # Not before: only now it is certain that no other process is about
         # to begin a job, with checkpoints that are not ours to forget.
         jobs.recover(domain, places)
+        jobs.require_none(domain)
         try:
             way = reading.Reading(
                 domain, job, settings.workers, bitmap, options.quiet

@@ -42,6 +42,7 @@ import dataclasses
 import fcntl
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import stat
@@ -59,6 +60,7 @@ __all__ = (
     'Places',
     'collect',
     'is_in_use',
+    'is_left',
     'job_directory',
     'watched',
 )
@@ -66,6 +68,8 @@ __all__ = (
 LOG = logging.getLogger(__name__)
 
 _PREFIX: typing.Final = 'ekko-'
+_NAME: typing.Final = re.compile(_PREFIX + '[0-9a-f]{8}')
+_SOCKET: typing.Final = 'nbd'
 _LOOK_SECONDS: typing.Final = 0.1
 
 
@@ -125,7 +129,7 @@ def job_directory(
     :raises exception.OperatorNeeded: they cannot be made
     """
     name = _PREFIX + secrets.token_hex(4)
-    socket = str(places.sockets / name / 'nbd')
+    socket = str(places.sockets / name / _SOCKET)
     nbd.check_socket_path(socket)
     with contextlib.ExitStack() as stack:
         for parent in {places.sockets, places.scratch}:
@@ -144,6 +148,20 @@ def collect(places: Places) -> None:
                 if not is_in_use(path):
                     LOG.info('removing what a job left: path=%s', path)
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def is_left(socket: pathlib.Path, places: Places) -> bool:
+    """Whether a job at this socket is one that a process of ours left.
+
+    It may have had other places, if the configuration was changed; of those
+    it has to be seen that the process does not live.
+    """
+    directory = socket.parent
+    if socket.name != _SOCKET or not _NAME.fullmatch(directory.name):
+        return False
+    # os.access is false, too, for what is not there.
+    known = directory.parent == places.sockets or os.access(directory, os.R_OK)
+    return known and not is_in_use(directory)
 
 
 def is_in_use(directory: pathlib.Path) -> bool:

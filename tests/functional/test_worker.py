@@ -363,6 +363,32 @@ class BackupTest(WorkerCase):
         self.assert_nothing_left(one)
         self.assert_goes_on(one)
 
+    def test_a_job_of_another_program(self) -> None:
+        """It is left alone, and nothing waits for its end."""
+        one = self.taken()
+        self.guest.write('vda', *SECOND)
+        theirs = self.root / 'theirs'
+        theirs.mkdir()
+        theirs.chmod(0o777)
+        self.guest.domain.backupBegin(
+            '<domainbackup mode="pull"><server transport="unix" '
+            f'socket="{theirs}/nbd"/></domainbackup>',
+            None,
+        )
+        error = self.assertRaises(
+            exception.WorkerFailed, self.child().run, Events()
+        )
+        self.assertIn(f'a backup job at {theirs}/nbd', error.reason)
+        self.assertTrue(error.settled)
+        self.assert_error(self.id_, 'a backup job at')
+        _, events = self.settle(str(uuid.uuid4()))
+        self.assertTrue(events.was_local)
+        self.assertTrue(self.domain.has_job())
+        self.guest.domain.abortJob()
+        while self.domain.has_job():
+            pass
+        self.assert_goes_on(one)
+
     def test_settling_what_was_never_announced(self) -> None:
         backup = str(uuid.uuid4())
         result, _ = self.settle(backup)
