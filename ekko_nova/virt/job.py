@@ -154,7 +154,7 @@ def pull_job(
         # libvirt may have begun what it says has failed.
         stack.callback(checkpoint.forget, domain)
         stack.callback(_end, domain, directory.socket)
-        with quiesce.frozen(domain, wanted=freeze) as quiesced:
+        with quiesce.frozen(domain, places, wanted=freeze) as quiesced:
             domain.begin_backup(xml, new)
         # Nothing needs them any more, and a crash from here on must leave
         # none: see checkpoint.py.

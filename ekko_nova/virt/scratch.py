@@ -164,10 +164,10 @@ def is_left(socket: pathlib.Path, places: Places) -> bool:
     return known and not is_in_use(directory)
 
 
-def is_in_use(directory: pathlib.Path) -> bool:
-    """Whether the process whose job this directory belongs to lives."""
+def is_in_use(path: pathlib.Path) -> bool:
+    """Whether the process lives that made this directory, or file."""
     try:
-        with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return False
     except FileNotFoundError:
         return False
@@ -176,8 +176,8 @@ def is_in_use(directory: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: pathlib.Path, operation: int) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(path: pathlib.Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
         yield
