@@ -48,6 +48,8 @@ LOG = logging.getLogger(__name__)
 _ACTION: typing.Final = 'instance_backup_create'
 _EVENT: typing.Final = 'compute_create_instance_backup'
 _VERB: typing.Final = 'create'
+#: Why a backup is not settled that is available.
+_FROZEN: typing.Final = 'the guest may still be frozen'
 
 _Turn: typing.TypeAlias = tuple[futures.Future[None], Callable[[], None]]
 
@@ -164,8 +166,8 @@ class Backups:
             result = child_.run(Events())
         except exception.EkkoError as e:
             LOG.warning(
-                'backup %s of instance %s failed (%s), but cannot be listed '
-                'as an error yet; the next look tries again: %s',
+                'backup %s of instance %s is not settled yet (%s); the next '
+                'look tries again: %s',
                 *(backup, instance.uuid, reason, e),
             )
         else:
@@ -214,13 +216,17 @@ class Backups:
             ):
                 self._take_files(instance)
                 result = child_.run(_Events(instance.uuid))
+                thawed = result.pop('thawed')
         except Exception as e:
             self._failed(context, instance, backup, e)
         else:
             LOG.info(
                 'backup %s is available: %s', backup, result, instance=instance
             )
-            state.end_backup(context, instance.uuid, backup)
+            state.end_backup(
+                *(context, instance.uuid, backup),
+                unsettled=None if thawed else _FROZEN,
+            )
             self._announcer.end(context, _VERB, instance, backup, **result)
         finally:
             child_.ended.set()

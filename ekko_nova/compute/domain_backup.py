@@ -37,6 +37,7 @@ from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import job as jobs
+from ekko_nova.virt import quiesce
 from ekko_nova.virt import scratch
 
 __all__ = ('Hypervisor', 'Options', 'backup_domain')
@@ -127,6 +128,8 @@ def backup_domain(
         # Not before: only now it is certain that no other process is about
         # to begin a job, with checkpoints that are not ours to forget.
         jobs.recover(domain, places)
+        jobs.require_none(domain)
+        quiesce.thaw_left(domain, places)
         try:
             way = reading.Reading(
                 domain, job, settings.workers, bitmap, options.quiet

@@ -33,6 +33,7 @@ from ekko_nova.virt import checkpoint
 from ekko_nova.virt import domain as domains
 from ekko_nova.virt import image
 from ekko_nova.virt import job as jobs
+from ekko_nova.virt import quiesce
 
 __all__ = ('back_up', 'restore_instance', 'settle')
 
@@ -54,10 +55,11 @@ def back_up(
     directory = pathlib.Path(order.directory)
     try:
         with domains.Hypervisor(order.site.uri) as hypervisor:
+            domain = hypervisor.lookup(order.instance)
             record = domain_backup.backup_domain(
                 engine.catalog,
                 engine.settings,
-                hypervisor.lookup(order.instance),
+                domain,
                 domain_backup.Options(
                     select=selection.of_instance(order.instance, directory),
                     full=order.full,
@@ -69,6 +71,7 @@ def back_up(
                 request=request,
                 report=conversation.report,
             )
+            thawed = quiesce.thaw_left(domain, engine.places)
     except exception.EkkoError as e:
         conversation.settled = _is_settled(order, engine, request, str(e))
         raise
@@ -76,6 +79,7 @@ def back_up(
         'type': str(record.type),
         'seconds': record.seconds,
         'quiesced': record.quiesced,
+        'thawed': thawed,
         'note': record.note,
         'disks': {
             disk.name: {
@@ -108,6 +112,7 @@ def _is_settled(
             if domain is not None:
                 jobs.recover(domain, engine.places)
                 _remove_bitmap(domain, request.backup)
+                return quiesce.thaw_left(domain, engine.places)
     except exception.EkkoError as e:
         LOG.warning('backup %s is not settled yet: %s', request.backup, e)
         return False
@@ -285,12 +290,17 @@ def settle(
     engine: engines.Engine,
     conversation: conversations.Conversation,
 ) -> dict[str, typing.Any]:
-    """Clean up after a backup that nobody takes any more."""
+    """Clean up after a backup that nobody takes any more.
+
+    :raises exception.HypervisorFailed: the guest may still be frozen
+    """
     with domains.Hypervisor(order.site.uri) as hypervisor:
         domain = hypervisor.find(order.instance)
         if domain is not None:
             jobs.recover(domain, engine.places)
         conversation.say('local')
+        # Its agent may take long, and is not worth holding the instance for.
+        thawed = domain is None or quiesce.thaw_left(domain, engine.places)
         record = discard.settle(
             engine.catalog,
             order.instance,
@@ -299,4 +309,9 @@ def settle(
         )
         if domain is not None and record.status is records.Status.ERROR:
             _remove_bitmap(domain, order.backup)
+    if not thawed:
+        raise exception.HypervisorFailed(
+            f'thawing the file systems of {order.instance}',
+            'they may still be frozen',
+        )
     return {'status': str(record.status)}

@@ -19,6 +19,7 @@ then at an interval.
 """
 
 import threading
+import typing
 
 from oslo_log import log as logging
 
@@ -78,13 +79,22 @@ class Recovery:
 
     def _look(self) -> None:
         for instance in state.instances(self._host):
-            backup = state.backup_of(instance)
-            if backup is None or self._stop.is_set():
-                continue
-            if self._backups.running.of(instance.uuid) is not None:
-                continue
-            reason = state.reason_of(instance) or 'its process has ended'
-            LOG.warning(
-                'settling backup %s: %s', backup, reason, instance=instance
-            )
-            self._backups.settle(instance, backup, reason)
+            if self._stop.is_set():
+                return
+            try:
+                self._settle(instance)
+            except Exception:
+                # The others are not to wait for an operator.
+                LOG.exception('a backup is not settled', instance=instance)
+
+    def _settle(self, instance: typing.Any) -> None:
+        backup = state.backup_of(instance)
+        if backup is None:
+            return
+        if self._backups.running.of(instance.uuid) is not None:
+            return
+        reason = state.reason_of(instance) or 'its process has ended'
+        LOG.warning(
+            'settling backup %s: %s', backup, reason, instance=instance
+        )
+        self._backups.settle(instance, backup, reason)

@@ -196,10 +196,16 @@ def begin_backup(
 
     :raises exception.InstanceBusy: something else goes on, or it is in a
         state in which there is nothing to back up
+    :raises exception.InProgress: an earlier backup is not settled yet; it
+        would be forgotten
     """
     with locked(instance, patience=_PATIENCE):
         fresh = load(context, instance)
         _require(fresh, _BACKUP_STATES, 'be backed up')
+        if (earlier := backup_of(fresh)) is not None:
+            raise exception.InProgress(
+                instance, earlier, 'cleaning up after the backup'
+            )
         fresh.task_state = task_states.IMAGE_BACKUP
         fresh.system_metadata[_BACKUP] = backup
         _save(fresh)
@@ -214,7 +220,7 @@ def end_backup(
     unsettled: str | None = None,
     cancelled: threading.Event | None = None,
 ) -> None:
-    """Let the instance go.
+    """Let the instance go, if that has not been done yet.
 
     :param unsettled: why the backup failed, if the store does not know yet;
         somebody will have to tell it
@@ -233,7 +239,10 @@ def end_backup(
         if backup_of(fresh) != backup:
             return
         expected = fresh.task_state
-        if expected == task_states.IMAGE_BACKUP:
+        # Once a reason is known the instance has been let go: the same task
+        # state is that of a "server backup" of Nova's own.
+        ours = reason_of(fresh) is None
+        if ours and expected == task_states.IMAGE_BACKUP:
             fresh.task_state = None
         if unsettled is None:
             del fresh.system_metadata[_BACKUP]

@@ -15,14 +15,17 @@
 
 It is started by :mod:`.child` as ``python -m ekko_nova.compute.worker FD``
 and gets its order over that descriptor. If nova-compute dies, or says so, it
-cleans up behind itself and ends.
+cleans up behind itself and ends. Signals that ask it to end do not reach it:
+systemd sends them to all of a service at once.
 """
 
 from collections.abc import Iterator
 import contextlib
 import logging
+import signal
 import socket
 import sys
+import types
 import typing
 
 from oslo_config import cfg
@@ -108,6 +111,10 @@ def main(arguments: list[str]) -> int:
 
     What else is named is for people who look at the processes of a host.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler, because the processes that it starts would inherit
+        # SIG_IGN, and it ends those by SIGTERM.
+        signal.signal(number, _go_on)
     end = socket.socket(fileno=int(arguments[0]))
     # Under eventlet nova-compute's sockets do not block; ours is to.
     end.setblocking(True)
@@ -130,6 +137,10 @@ def main(arguments: list[str]) -> int:
         LOG.exception('this should have been foreseen, please report it')
         _fail(conversation, f'{type(e).__name__}: {e}')
     return 0
+
+
+def _go_on(number: int, frame: types.FrameType | None) -> None:
+    del number, frame
 
 
 def _fail(conversation: conversations.Conversation, reason: str) -> None:

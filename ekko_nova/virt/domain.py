@@ -51,6 +51,9 @@ __all__ = ('Domain', 'Hypervisor')
 #: The first libvirt that has backup jobs and checkpoints without gaps.
 _MINIMUM: typing.Final = (7, 2, 0)
 
+#: The channel by which libvirt talks to a guest's agent.
+_AGENT: typing.Final = 'org.qemu.guest_agent.0'
+
 # QEMU 7.2 takes the copying out of the guest's way once a job is "aborting".
 _COPYING: typing.Final = ('running', 'paused')
 
@@ -178,6 +181,12 @@ class Domain:
             if user[:1] == group[:1] == '+':
                 return int(user), int(group)
         return None
+
+    def has_agent(self) -> bool:
+        """Whether an agent in the guest listens, as far as libvirt knows."""
+        root = ElementTree.fromstring(self._xml())
+        target = root.find(f"./devices/channel/target[@name='{_AGENT}']")
+        return target is not None and target.get('state') != 'disconnected'
 
     def size(self, target: str) -> int:
         """Virtual size of a disk, in bytes."""

@@ -33,7 +33,6 @@ from defusedxml import ElementTree
 from oslo_log import log as logging
 
 from ekko_nova import exception
-from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import checkpoint
 from ekko_nova.virt import disk as disk_
 from ekko_nova.virt import domain as domains
@@ -41,7 +40,7 @@ from ekko_nova.virt import nbd
 from ekko_nova.virt import quiesce
 from ekko_nova.virt import scratch
 
-__all__ = ('DiskPlan', 'PullJob', 'pull_job', 'recover')
+__all__ = ('DiskPlan', 'PullJob', 'pull_job', 'recover', 'require_none')
 
 LOG = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ def pull_job(
         new = checkpoint.xml(bitmap, tracked, untracked) if tracked else None
         # libvirt may have begun what it says has failed.
         stack.callback(_clear, domain, directory.socket)
-        with quiesce.frozen(domain, wanted=freeze) as quiesced:
+        with quiesce.frozen(domain, places, wanted=freeze) as quiesced:
             domain.begin_backup(xml, new)
         # Nothing needs them any more, and a crash from here on must leave
         # none: see checkpoint.py.
@@ -198,24 +197,10 @@ def pull_job(
 def recover(domain: domains.Domain, places: scratch.Places) -> None:
     """End a job that a process of ours left, and remove all else it left.
 
-    :raises exception.InProgress: a backup runs, somebody else's or ours
+    A job of another program, or of a process of ours that lives, is let be.
     """
-    socket = None
-    if domain.is_active():
-        # Of a domain that it is just reconnecting to, libvirt does not know
-        # all that it tells (libvirt 9.0); it asks QEMU when it has done so.
-        domain.copying()
-        socket = _socket_of(domain.backup_xml())
-    if socket is not None:
-        left = pathlib.Path(socket).parent
-        if left.parent != places.sockets or not left.name.startswith(
-            bitmap_.PREFIX
-        ):
-            raise exception.InProgress(
-                domain.name, socket, 'a backup job of another program at'
-            )
-        if scratch.is_in_use(left):
-            raise exception.InProgress(domain.name, socket, 'a backup at')
+    socket = _socket(domain)
+    if socket is not None and scratch.is_left(pathlib.Path(socket), places):
         LOG.warning('ending a job left behind: domain=%s', domain.name)
         _end(domain, socket)
     scratch.collect(places)
@@ -261,6 +246,26 @@ def _clear(domain: domains.Domain, socket: str) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(_RECONNECT_SECONDS)
+
+
+def require_none(domain: domains.Domain) -> None:
+    """Make sure that a job can begin.
+
+    :raises exception.InProgress: a backup runs, somebody else's or ours
+    """
+    socket = _socket(domain)
+    if socket is not None:
+        raise exception.InProgress(domain.name, socket, 'a backup job at')
+
+
+def _socket(domain: domains.Domain) -> str | None:
+    """Where the job that runs serves, if there is one."""
+    if not domain.is_active():
+        return None
+    # Of a domain that it is just reconnecting to, libvirt does not know all
+    # that it tells (libvirt 9.0); it asks QEMU when it has done so.
+    domain.copying()
+    return _socket_of(domain.backup_xml())
 
 
 def _end(domain: domains.Domain, socket: str) -> None:

@@ -42,6 +42,7 @@ import dataclasses
 import fcntl
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import stat
@@ -59,6 +60,7 @@ __all__ = (
     'Places',
     'collect',
     'is_in_use',
+    'is_left',
     'job_directory',
     'shortage',
     'watched',
@@ -67,6 +69,8 @@ __all__ = (
 LOG = logging.getLogger(__name__)
 
 _PREFIX: typing.Final = 'ekko-'
+_NAME: typing.Final = re.compile(_PREFIX + '[0-9a-f]{8}')
+_SOCKET: typing.Final = 'nbd'
 _LOOK_SECONDS: typing.Final = 0.1
 #: Between two attempts to end a job.
 _AGAIN_SECONDS: typing.Final = 1.0
@@ -128,7 +132,7 @@ def job_directory(
     :raises exception.OperatorNeeded: they cannot be made
     """
     name = _PREFIX + secrets.token_hex(4)
-    socket = str(places.sockets / name / 'nbd')
+    socket = str(places.sockets / name / _SOCKET)
     nbd.check_socket_path(socket)
     with contextlib.ExitStack() as stack:
         for parent in {places.sockets, places.scratch}:
@@ -149,10 +153,24 @@ def collect(places: Places) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def is_in_use(directory: pathlib.Path) -> bool:
-    """Whether the process whose job this directory belongs to lives."""
+def is_left(socket: pathlib.Path, places: Places) -> bool:
+    """Whether a job at this socket is one that a process of ours left.
+
+    It may have had other places, if the configuration was changed; of those
+    it has to be seen that the process does not live.
+    """
+    directory = socket.parent
+    if socket.name != _SOCKET or not _NAME.fullmatch(directory.name):
+        return False
+    # os.access is false, too, for what is not there.
+    known = directory.parent == places.sockets or os.access(directory, os.R_OK)
+    return known and not is_in_use(directory)
+
+
+def is_in_use(path: pathlib.Path) -> bool:
+    """Whether the process lives that made this directory, or file."""
     try:
-        with _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return False
     except FileNotFoundError:
         return False
@@ -161,8 +179,8 @@ def is_in_use(directory: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: pathlib.Path, operation: int) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(path: pathlib.Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
         yield

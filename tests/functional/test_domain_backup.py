@@ -599,7 +599,7 @@ class DuringTest(DomainCase):
     def test_a_job_that_a_dead_process_left(self) -> None:
         one = self.backup()
         self.guest.write('vda', 0, units.Mi, 0x22)
-        left = self.places.sockets / 'ekko-left'
+        left = self.places.sockets / 'ekko-0000001e'
         left.mkdir()
         left.chmod(0o777)
         self.guest.domain.backupBegin(

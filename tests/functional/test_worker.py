@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import threading
@@ -64,6 +65,20 @@ class Events(children.Events):
 
     def local(self) -> None:
         self.was_local = True
+
+
+@contextlib.contextmanager
+def _asked_to_end(child: children.Child) -> Iterator[psutil.Process]:
+    """A worker that gets the signals when the context ends."""
+    assert child._process is not None
+    process = psutil.Process(child._process.pid)
+    process.suspend()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    try:
+        yield process
+    finally:
+        process.resume()
 
 
 class WorkerCase(test_domain_backup.DomainCase):
@@ -239,6 +254,53 @@ class BackupTest(WorkerCase):
 
         return kill
 
+    def test_asked_to_end_by_a_signal(self) -> None:
+        """As systemd asks all processes of a service that it stops."""
+        child = self.child()
+
+        def ask() -> None:
+            with _asked_to_end(child):
+                pass
+
+        child.run(Events(ask))
+        record = self.catalog.get(self.id_)
+        self.assertEqual(records.Status.AVAILABLE, record.status)
+        self.assert_holds(record, [FIRST])
+        self.assert_nothing_left(record)
+
+    def test_the_signals_reach_what_it_starts(self) -> None:
+        self.guest.stop()
+        child = self.child()
+        ignored = []
+
+        def look() -> None:
+            with _asked_to_end(child) as process:
+                [server] = process.children()
+                status = pathlib.Path(f'/proc/{server.pid}/status').read_text()
+                [mask] = re.findall(r'SigIgn:\s*(\w+)', status)
+                ignored.append(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+        child.run(Events(look))
+        record = self.catalog.get(self.id_)
+        self.assertEqual(records.Status.AVAILABLE, record.status)
+        self.assertEqual([0], ignored)
+
+    def test_nova_compute_is_stopped_with_all_its_group(self) -> None:
+        one = self.taken()
+        self.guest.write('vda', *SECOND)
+        child = self.child()
+
+        def die() -> None:
+            assert child._link is not None
+            with _asked_to_end(child):
+                child._link._socket.shutdown(2)
+
+        self.assertRaises(exception.WorkerFailed, child.run, Events(die))
+        assert child._process is not None
+        self.assertEqual(0, child._process.returncode)
+        self.assert_error(self.id_, 'nova-compute has ended')
+        self.assert_goes_on(one)
+
     def test_killed_because_it_does_not_listen(self) -> None:
         child = self.child(timeout=0.5)
 
@@ -333,6 +395,32 @@ class BackupTest(WorkerCase):
         self.assert_nothing_left()
         self.options = {}
         self.assert_holds(self.taken(), [(0, 24 * units.Mi, 0x99)])
+
+    def test_a_job_of_another_program(self) -> None:
+        """It is left alone, and nothing waits for its end."""
+        one = self.taken()
+        self.guest.write('vda', *SECOND)
+        theirs = self.root / 'theirs'
+        theirs.mkdir()
+        theirs.chmod(0o777)
+        self.guest.domain.backupBegin(
+            '<domainbackup mode="pull"><server transport="unix" '
+            f'socket="{theirs}/nbd"/></domainbackup>',
+            None,
+        )
+        error = self.assertRaises(
+            exception.WorkerFailed, self.child().run, Events()
+        )
+        self.assertIn(f'a backup job at {theirs}/nbd', error.reason)
+        self.assertTrue(error.settled)
+        self.assert_error(self.id_, 'a backup job at')
+        _, events = self.settle(str(uuid.uuid4()))
+        self.assertTrue(events.was_local)
+        self.assertTrue(self.domain.has_job())
+        self.guest.domain.abortJob()
+        while self.domain.has_job():
+            pass
+        self.assert_goes_on(one)
 
     def test_settling_what_was_never_announced(self) -> None:
         backup = str(uuid.uuid4())

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
+import shutil
 import subprocess
 import sys
 import typing
@@ -340,10 +341,16 @@ class InterferenceTest(JobCase):
 
     def test_a_job_that_lives_is_not_recovered(self) -> None:
         with self.job('ekko-1') as pull:
-            self.assertRaises(
-                exception.InProgress, job.recover, self.domain, self.places
-            )
-            pull.check('vda')
+            for places in (self.places, self.other_places):
+                job.recover(self.domain, places)
+                self.assertRaises(
+                    exception.InProgress, job.require_none, self.domain
+                )
+                pull.check('vda')
+
+    @property
+    def other_places(self) -> scratch.Places:
+        return scratch.Places(self.root / 'other', self.root / 'other')
 
     def test_libvirtd_dies(self) -> None:
         """The job lives on, but whether it is ours cannot be known."""
@@ -388,7 +395,7 @@ class InterferenceTest(JobCase):
             while True:
                 source.read(0, BLOCK)
 
-    def test_both_die(self) -> None:
+    def _begin_and_die(self) -> None:
         subprocess.run(
             [
                 *(sys.executable, '-c', _DIE),
@@ -397,11 +404,38 @@ class InterferenceTest(JobCase):
             ],
             check=True,
         )
+
+    def test_both_die(self) -> None:
+        self._begin_and_die()
         self._restart_libvirtd()
         self.assertIsNotNone(self.domain.backup_xml())
         job.recover(self.domain, self.places)
         self.assert_nothing_left()
         self.assertIn('left behind', self.log.output)
+
+    def test_the_places_were_changed_meanwhile(self) -> None:
+        self._begin_and_die()
+        job.recover(self.domain, self.other_places)
+        self.assertIsNone(self.domain.backup_xml())
+        job.require_none(self.domain)
+        # The files stay where nobody looks any more.
+        shutil.rmtree(self.places.sockets)
+        shutil.rmtree(self.places.scratch)
+        self.assert_nothing_left()
+
+    def test_a_job_of_another_program(self) -> None:
+        theirs = self.root / 'ekko-ours'
+        theirs.mkdir()
+        theirs.chmod(0o777)
+        self.guest.domain.backupBegin(
+            '<domainbackup mode="pull"><server transport="unix" '
+            f'socket="{theirs}/nbd"/></domainbackup>',
+            None,
+        )
+        job.recover(self.domain, self.places)
+        self.assertRaises(exception.InProgress, job.require_none, self.domain)
+        self.assertTrue(self.domain.has_job())
+        self.guest.domain.abortJob()
 
     def _restart_libvirtd(self) -> None:
         _libvirtd.restart()

@@ -186,6 +186,53 @@ class WithStoreTest(ServiceCase):
         state.end_backup(context, uuid, BACKUP)
         self.assertIsNone(state.backup_of(self.instance()))
 
+    def test_a_backup_of_novas_own_meanwhile(self) -> None:
+        """The task state is the same, but not ours to clear."""
+        uuid = self.server['id']
+        state.begin_backup(self.context, uuid, BACKUP)
+        state.end_backup(self.context, uuid, BACKUP, unsettled='it is away')
+        novas = self.instance()
+        novas.task_state = 'image_backup'
+        novas.save(expected_task_state=[None])
+        state.end_backup(self.context, uuid, BACKUP, unsettled='it is away')
+        self.assertEqual('image_backup', self.instance().task_state)
+        state.end_backup(self.context, uuid, BACKUP)
+        self.assertEqual('image_backup', self.instance().task_state)
+        self.assertIsNone(state.backup_of(self.instance()))
+
+    def test_a_backup_before_the_last_is_settled(self) -> None:
+        uuid = self.server['id']
+        state.begin_backup(self.context, uuid, BACKUP)
+        state.end_backup(self.context, uuid, BACKUP, unsettled='it is away')
+        error = self.assertRaises(
+            exception.Refused,
+            self.backups.create_backup,
+            self.context,
+            self.instance(),
+            'another',
+        )
+        self.assertEqual('InProgress', error.kind)
+        self.assertIn(f'cleaning up after the backup {BACKUP}', error.reason)
+        self.assertEqual(BACKUP, state.backup_of(self.instance()))
+        self.assertIsNone(self.instance().task_state)
+
+    def test_a_look_goes_on_after_a_fault(self) -> None:
+        other = self._create_server(networks='none')
+        uuids = {self.server['id'], other['id']}
+        for uuid in uuids:
+            state.begin_backup(self.context, uuid, BACKUP)
+        extension = self.service.driver._ekko.extension
+        settled = []
+
+        def settle(instance: typing.Any, backup: str, reason: str) -> None:
+            settled.append(instance.uuid)
+            raise ValueError(backup, reason)
+
+        with mock.patch.object(extension.backups, 'settle', settle):
+            extension._recovery._look()
+        self.assertEqual(uuids, set(settled))
+        self.assertIn('a backup is not settled', self.stdlog.logger.output)
+
     def test_a_backup_that_fails(self) -> None:
         """There is no libvirt here; all that Nova sees of that is right."""
         uuid = self.server['id']
