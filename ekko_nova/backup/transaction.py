@@ -39,8 +39,8 @@ from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import load as manifests
 from ekko_nova.backup.manifest import parts
 from ekko_nova.backup import opened
-from ekko_nova.backup import parent as parents
 from ekko_nova.backup import pace
+from ekko_nova.backup import parent as parents
 from ekko_nova.backup import process
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
