@@ -184,8 +184,8 @@ class VerifyTest(OrdersCase):
         manifest = self.catalog.store.get(lost)
         self.catalog.store.delete(lost)
         both = self.verify(deep=False)['findings']
-        self.assertEqual(lost, both[0]['object'])
-        self.assertEqual(found, both[1:])
+        self.assertEqual(found, both[:-1])
+        self.assertEqual(lost, both[-1]['object'])
         self.catalog.store.put(lost, manifest)
         self.flip()
         self.assertEqual([], self.verify(deep=True)['findings'])
