@@ -90,6 +90,7 @@ def delete(
     :raises exception.BackupNotFound: there is none of this id
     :raises exception.InProgress: it is being made, or built on
     :raises exception.DataDamaged: a record of the line cannot be read
+    :raises exception.WrongKey: it is encrypted, and the key is not at hand
     """
     record = catalog.get(backup)
     discard.check_free(record, settings, force=force)
@@ -112,15 +113,19 @@ def delete(
     # Of two deletions at once each notices the other, or one does.
     try:
         line = _settled_line(catalog, settings, record)
-    except exception.InProgress:
+        if objects is None:
+            objects = doomed.doomed(catalog, settings, line, deleting)
+    except (
+        exception.DriverMissing,
+        exception.InProgress,
+        exception.WrongKey,
+    ):
         with contextlib.suppress(exception.StoreFull):
             # Unless another deletion has claimed it since.
             said = deleting if objects is None else None
             if catalog.find(record.server, backup) == said:
                 catalog.put(record)
         raise
-    if objects is None:
-        objects = doomed.doomed(catalog, settings, line, deleting)
     return _finish(catalog, settings, line, deleting, objects)
 
 

@@ -601,7 +601,9 @@ class SealedTest(EngineCase):
         self.assertRaises(exception.WrongKey, line.restore, self.first.id)
         before = line.names()
         self.assertRaises(exception.WrongKey, line.backup)
+        self.assertRaises(exception.WrongKey, line.delete, self.first.id)
         self.assertEqual(before, line.names())
+        self.assertEqual(self.first, line.catalog.get(self.first.id))
 
     def test_a_new_key_wraps_from_the_next_backup_on(self) -> None:
         line = self.line.with_settings(key_provider=self.provider('cd', 'ab'))
