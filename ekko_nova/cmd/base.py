@@ -25,6 +25,7 @@ from cliff import command
 from oslo_config import cfg
 
 from ekko_nova.cmd import context
+from ekko_nova.cmd import manage
 from ekko_nova.compute import engine
 from ekko_nova import exception
 
@@ -69,11 +70,14 @@ class Command(command.Command):
             _flush()
             return status
         except exception.EkkoError as e:
+            if self._signals.came:
+                # It may be what libnbd has made of it.
+                return self._interrupted()
             return self._fail(str(e), e.exit_code)
         except cfg.Error as e:
             return self._fail(f'configuration: {e}', 3)
         except KeyboardInterrupt:
-            return self._fail('interrupted, nothing was left behind', 130)
+            return self._interrupted()
         except BrokenPipeError:
             raise  # Whoever reads our output has seen enough: no error.
         except Exception as e:  # noqa: BLE001  the last place to report it
@@ -82,6 +86,15 @@ class Command(command.Command):
                 'please report it (--debug shows where it happened)',
                 1,
             )
+
+    @property
+    def _signals(self) -> manage.Signals:
+        return typing.cast(manage.Manage, self.app).signals
+
+    def _interrupted(self) -> int:
+        return self._fail(
+            'interrupted, nothing was left behind', self._signals.status
+        )
 
     def _fail(self, message: str, status: int) -> int:
         if self.app.options.debug:

@@ -39,7 +39,7 @@ from cliff import app
 from cliff import commandmanager
 import pbr.version
 
-__all__ = ('Manage', 'main')
+__all__ = ('Manage', 'Signals', 'main')
 
 #: Libraries that log, as errors, what we retry or report in our own words.
 _CHATTY: typing.Final = (
@@ -54,10 +54,34 @@ _CHATTY: typing.Final = (
 )
 
 
+class Signals:
+    """Those that ask the program to end.
+
+    :ivar came: whether one did
+    :ivar status: the exit status for it
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self.status = 128 + signal.SIGINT
+        signal.signal(signal.SIGTERM, self._end)
+        # In the background of a script Ctrl-C means others.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._end)
+
+    def _end(self, number: int, _frame: types.FrameType | None) -> None:
+        self.came = True
+        self.status = 128 + number
+        # So that every context on the way out cleans up. Not SystemExit: in a
+        # callback of libnbd's that would end the process at once, where this
+        # becomes an error of libnbd's.
+        raise KeyboardInterrupt
+
+
 class Manage(app.App):
     """The program around the commands."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals) -> None:
         super().__init__(
             description='Back up disks and libvirt domains into an object '
             'store, incrementally, and restore them.',
@@ -65,6 +89,7 @@ class Manage(app.App):
             command_manager=commandmanager.CommandManager('ekko_nova.manage'),
             deferred_help=True,
         )
+        self.signals = signals
 
     def build_option_parser(
         self,
@@ -93,20 +118,16 @@ class Manage(app.App):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _terminate(number: int, _frame: types.FrameType | None) -> None:
-    # As Ctrl-C does: every context on the way out cleans up behind itself.
-    raise SystemExit(128 + number)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signals = Signals()
     try:
-        return Manage().run(sys.argv[1:] if arguments is None else arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        return Manage(signals).run(words)
     except KeyboardInterrupt:
         # While the commands and all that they need were being imported.
         print('ekko-manage: interrupted before it began', file=sys.stderr)
-        return 130
+        return signals.status
     finally:
         # Python's own end is no place for a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -24,6 +24,8 @@ import random
 import signal
 import sqlite3
 import subprocess
+import sys
+import textwrap
 import time
 
 import fixtures
@@ -32,6 +34,24 @@ from oslo_utils import units
 from tests.functional import test_manage
 
 _NOISE = 48 * units.Mi
+
+#: ekko-manage that gets a signal while libnbd calls us back.
+_WITHIN_A_CALLBACK = textwrap.dedent("""
+    import os
+    import sys
+
+    from ekko_nova.cmd import manage
+
+
+    def strike(frame, event, _argument):
+        if event == 'call' and frame.f_code.co_name == 'keep':
+            sys.setprofile(None)
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+
+    sys.setprofile(strike)
+    sys.exit(manage.main(sys.argv[2:]))
+""")
 
 
 class FaultCase(test_manage.ManageCase):
@@ -332,6 +352,19 @@ class SignalTest(FaultCase):
         self.assertEqual(
             'incremental', self.manage('backup', self.disk)['type']
         )
+
+    def test_a_backup_within_a_callback_of_libnbd(self) -> None:
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            argv = [sys.executable, '-c', _WITHIN_A_CALLBACK, str(number)]
+            done = subprocess.run(
+                [*argv, 'backup', '--full', self.disk, *self.options],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(status, done.returncode, done.stderr)
+            self.assertIn('nothing was left behind', done.stderr)
+            self.assert_as_before()
 
     def test_a_backup_that_is_killed(self) -> None:
         self._slow()
