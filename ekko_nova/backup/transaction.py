@@ -24,6 +24,7 @@ Leaving the context without :meth:`Transaction.commit` removes everything.
 
 import contextlib
 import dataclasses
+import pathlib
 import time
 import typing
 
@@ -156,22 +157,9 @@ class Transaction:
                     manifest,
                     self._on_progress,
                 )
-            own = header.owners[header.own]
-            cipher = keyring.cipher(own, self._settings.encryption)
-            stored = parts.upload(
-                self._catalog.store,
-                path,
-                own,
-                header.segment_size,
-                codecs.compression(self._settings.compression),
-                cipher,
+            stored = self._store_manifest(
+                path, header, keyring, written.read_bytes
             )
-        # The last chance to end, whether or not there was anything to read.
-        self._on_progress(
-            progress.Progress(
-                header.disk, header.size, header.size, written.read_bytes
-            )
-        )
         result = dataclasses.replace(
             disk,
             size=header.size,
@@ -193,6 +181,32 @@ class Transaction:
         )
         self._written[disk.identity] = result
         return result
+
+    def _store_manifest(
+        self,
+        path: pathlib.Path,
+        header: base.Header,
+        keyring: keyrings.Keyring,
+        read_bytes: int,
+    ) -> tuple[records.Part, ...]:
+        own = header.owners[header.own]
+        stored = []
+        for part in parts.upload(
+            self._catalog.store,
+            path,
+            own,
+            header.segment_size,
+            codecs.compression(self._settings.compression),
+            keyring.cipher(own, self._settings.encryption),
+        ):
+            stored.append(part)
+            # A chance to end, also if there was nothing to read.
+            self._on_progress(
+                progress.Progress(
+                    header.disk, header.size, header.size, read_bytes
+                )
+            )
+        return tuple(stored)
 
     def commit(self, quiesced: bool | str = 'not requested') -> records.Record:
         """Make the backup available.

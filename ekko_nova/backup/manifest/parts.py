@@ -37,13 +37,14 @@ def upload(
     part_size: int,
     compression: codec_base.Compression,
     encryption: codec_base.Encryption,
-) -> tuple[records.Part, ...]:
-    """Store a manifest file; returns what its record must say of the parts.
+) -> Iterator[records.Part]:
+    """Store a manifest file, part by part.
+
+    Yields what its record must say of each, once that is stored.
 
     :param part_size: plain bytes in every part but the last
     """
     count = -(-path.stat().st_size // part_size)
-    result = []
     with path.open('rb') as file:
         for number in range(count):
             plain = file.read(part_size)
@@ -54,8 +55,7 @@ def upload(
             name = naming.manifest_part_name(owner.set, owner.backup, number)
             store.put(name, sealed, if_absent=True)
             digest = hashlib.sha256(sealed).hexdigest()
-            result.append(records.Part(len(plain), len(sealed), digest))
-    return tuple(result)
+            yield records.Part(len(plain), len(sealed), digest)
 
 
 def download(
