@@ -18,6 +18,7 @@ a thread compares those with the workers of this process, at the start and
 then at an interval.
 """
 
+from collections.abc import Iterator
 import threading
 import typing
 
@@ -30,6 +31,9 @@ from ekko_nova.compute import state
 __all__ = ('Recovery',)
 
 LOG = logging.getLogger(__name__)
+
+#: Backups that are settled at the same time, by a worker each.
+_AT_ONCE: typing.Final = 4
 
 
 class Recovery:
@@ -78,7 +82,24 @@ class Recovery:
                 return
 
     def _look(self) -> None:
-        for instance in state.instances(self._host):
+        left = filter(state.backup_of, state.instances(self._host))
+        # Those first that are still held: while the store is away each takes
+        # as long as the store is asked again.
+        queue = sorted(left, key=lambda each: state.reason_of(each) or '')
+        shared = iter(queue)
+        threads = [
+            threading.Thread(
+                target=self._settle_from, args=(shared,), daemon=True
+            )
+            for _ in queue[:_AT_ONCE]
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _settle_from(self, queue: Iterator[typing.Any]) -> None:
+        for instance in queue:
             if self._stop.is_set():
                 return
             try:
@@ -89,9 +110,8 @@ class Recovery:
 
     def _settle(self, instance: typing.Any) -> None:
         backup = state.backup_of(instance)
-        if backup is None:
-            return
-        if self._backups.running.of(instance.uuid) is not None:
+        running = self._backups.running.of(instance.uuid)
+        if backup is None or running is not None:
             return
         reason = state.reason_of(instance) or 'its process has ended'
         LOG.warning(

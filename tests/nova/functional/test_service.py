@@ -223,8 +223,11 @@ class WithStoreTest(ServiceCase):
             state.begin_backup(self.context, uuid, BACKUP)
         extension = self.service.driver._ekko.extension
         settled = []
+        # While the store is away each takes long.
+        both = threading.Barrier(2, timeout=30)
 
         def settle(instance: typing.Any, backup: str, reason: str) -> None:
+            both.wait()
             settled.append(instance.uuid)
             raise ValueError(backup, reason)
 
