@@ -128,9 +128,16 @@ def _remove_objects(
         listed = frozenset(names)
         names = [
             name
-            for name_of in (naming.object_name, naming.manifest_part_name)
+            for name_of, gap in (
+                (naming.object_name, settings_.MOST_PUTS),
+                # One after the other.
+                (naming.manifest_part_name, 1),
+            )
             for name in _present(
-                catalog, listed, functools.partial(name_of, set_id, backup)
+                catalog,
+                listed,
+                functools.partial(name_of, set_id, backup),
+                gap,
             )
         ]
     # The last ones first, so that what an interruption leaves is as
@@ -143,10 +150,13 @@ def _present(
     catalog: catalogs.Catalog,
     listed: Container[str],
     name_of: Callable[[int], str],
+    gap: int,
 ) -> Iterator[str]:
     """The objects there are, listed or not yet.
 
     Numbers begin at 0, and leave out only what was on its way.
+
+    :param gap: how many that may be
     """
     absent = 0
     for number in itertools.count():
@@ -156,7 +166,7 @@ def _present(
             yield name
         else:
             absent += 1
-            if absent > settings_.MOST_PUTS + 1:
+            if absent > gap:
                 return
 
 

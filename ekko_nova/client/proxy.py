@@ -168,7 +168,8 @@ class Proxy(proxy.Proxy):
                 progress(now.progress or 0)
             if now.status == 'available':
                 return now
-            if now.status != 'creating':
+            # What failed is removed first, and listed as an error then.
+            if now.status not in ('creating', 'deleting'):
                 raise exceptions.ResourceFailure(
                     f'backup {now.id} is {now.status}: {now.error}'
                 )
