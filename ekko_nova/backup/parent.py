@@ -28,13 +28,13 @@ from ekko_nova.backup import verify
 from ekko_nova import block
 from ekko_nova import exception
 
-__all__ = ('Base', 'Parent')
+__all__ = ('Choice', 'Parent')
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Base:
+class Choice:
     """How a disk is backed up.
 
     :ivar disk: as planned, or full where it had to be
@@ -50,7 +50,7 @@ class Base:
 class Parent:
     """The backup that a new one builds on, if any.
 
-    :param record: of the parent
+    :ivar record: of the parent
     :param backup: id of the new one
     """
 
@@ -63,13 +63,13 @@ class Parent:
     ) -> None:
         self._catalog = catalog
         self._settings = settings
-        self._record = record
+        self.record = record
         self._backup = backup
 
     @contextlib.contextmanager
     def open(
         self, planned: records.DiskRecord, source: block.BlockSource
-    ) -> Iterator[Base]:
+    ) -> Iterator[Choice]:
         """Open the parent's manifest of a disk.
 
         What is wrong with the parent turns the disk into a full one.
@@ -84,13 +84,13 @@ class Parent:
         planned: records.DiskRecord,
         source: block.BlockSource,
         stack: contextlib.ExitStack,
-    ) -> Base:
-        record = self._record
+    ) -> Choice:
+        record = self.record
         before = record.disk(planned.identity) if record else None
         if record is None or before is None:
-            return Base(_full(planned, 'no_parent'))
+            return Choice(_full(planned, 'no_parent'))
         if before.size > source.size:
-            return Base(_full(planned, 'disk_shrunk'))
+            return Choice(_full(planned, 'disk_shrunk'))
         try:
             parent = stack.enter_context(
                 opened.open_disk(
@@ -108,10 +108,10 @@ class Parent:
                 e,
             )
             alarm = f'{planned.name}: parent damaged: {e}'
-            return Base(_full(planned, 'parent_damaged'), alarm=alarm)
+            return Choice(_full(planned, 'parent_damaged'), alarm=alarm)
         if planned.type is records.Type.INCREMENTAL:
             return self._audited(planned, source, parent)
-        return Base(planned, parent)
+        return Choice(planned, parent)
 
     def _check_sound(
         self,
@@ -143,7 +143,7 @@ class Parent:
         planned: records.DiskRecord,
         source: block.BlockSource,
         parent: opened.OpenedDisk,
-    ) -> Base:
+    ) -> Choice:
         different = audit.first_difference(
             source,
             parent.manifest,
@@ -151,14 +151,14 @@ class Parent:
             random.SystemRandom(),
         )
         if different is None:
-            return Base(planned, parent)
+            return Choice(planned, parent)
         alarm = (
             f'{planned.name}: segment {different} differs from the parent '
             'although its bitmap calls it clean: something wrote to the disk '
             'behind the bitmap'
         )
         LOG.error('backup=%s %s', self._backup, alarm)
-        return Base(_full(planned, 'audit_mismatch'), parent, alarm)
+        return Choice(_full(planned, 'audit_mismatch'), parent, alarm)
 
 
 def _full(planned: records.DiskRecord, reason: str) -> records.DiskRecord:

@@ -101,6 +101,7 @@ def delete(
         return Reclaimed(0)
     line = _settled_line(catalog, settings, record)
     deleting = _claimed(record)
+    written: records.Record | None = deleting
     objects = None
     try:
         catalog.put(deleting)
@@ -108,6 +109,7 @@ def delete(
         # Whatever keeps us from telling what goes must do so before.
         objects = doomed.doomed(catalog, settings, line, deleting)
         catalog.withdraw(record)
+        written = None
     # Again after the status is written: a backup that begins announces
     # itself first and then looks at its parent, so one of the two notices.
     # Of two deletions at once each notices the other, or one does.
@@ -122,8 +124,7 @@ def delete(
     ):
         with contextlib.suppress(exception.StoreFull):
             # Unless another deletion has claimed it since.
-            said = deleting if objects is None else None
-            if catalog.find(record.server, backup) == said:
+            if catalog.find(record.server, backup) == written:
                 catalog.put(record)
         raise
     return _finish(catalog, settings, line, deleting, objects)

@@ -83,7 +83,6 @@ class Transaction:
     ) -> None:
         self._catalog = catalog
         self._settings = settings
-        self._parent = parent
         self._survey = survey
         self._incremental = incremental
         self._report = report
@@ -94,7 +93,7 @@ class Transaction:
         self.record = dataclasses.replace(
             record, parent=parent.id if parent else None
         )
-        self._base = parents.Parent(catalog, settings, parent, record.id)
+        self._parent = parents.Parent(catalog, settings, parent, record.id)
 
     def __enter__(self) -> typing.Self:
         try:
@@ -127,10 +126,10 @@ class Transaction:
         :raises exception.EkkoError: leave the context, nothing is kept
         """
         with contextlib.ExitStack() as stack:
-            base_ = stack.enter_context(self._base.open(planned, source))
-            disk, parent = base_.disk, base_.parent
-            if base_.alarm is not None:
-                self._notes.append(base_.alarm)
+            choice = stack.enter_context(self._parent.open(planned, source))
+            disk, parent = choice.disk, choice.parent
+            if choice.alarm is not None:
+                self._notes.append(choice.alarm)
             if self._incremental and disk.type is records.Type.FULL:
                 raise exception.FullNeeded(disk.name, str(disk.full_reason))
             directory = stack.enter_context(
@@ -337,12 +336,13 @@ class Transaction:
 
     def _check_parent(self) -> None:
         """A deletion of the parent may have begun just before ours did."""
-        if self._parent is None:
+        parent = self._parent.record
+        if parent is None:
             return
-        found = self._catalog.find(self.record.server, self._parent.id)
+        found = self._catalog.find(self.record.server, parent.id)
         if found is None or found.status is not records.Status.AVAILABLE:
             raise exception.InProgress(
-                self.record.server, self._parent.id, 'deletion of backup'
+                self.record.server, parent.id, 'deletion of backup'
             )
 
     def _check_own(self) -> None:

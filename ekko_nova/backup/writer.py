@@ -81,8 +81,8 @@ def owners(
 ) -> tuple[base.Owner, ...]:
     """A manifest's owners: the parent's, at their indexes, and its own.
 
-    It takes the place of one that the parent does not use any more, so that
-    there are never many more than backups that share something.
+    The latter takes the place of one that the parent does not use any more,
+    so that there are never many more than backups that share something.
 
     :param used: the backups whose objects the parent's manifest refers to
     """

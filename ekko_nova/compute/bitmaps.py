@@ -20,8 +20,8 @@ import typing
 
 from oslo_log import log as logging
 
+from ekko_nova.compute import plan
 from ekko_nova import exception
-from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import image
 
 __all__ = ('before_growth', 'drop_broken')
@@ -61,7 +61,6 @@ def drop_broken(disks: Iterable[Mapping[str, typing.Any]]) -> None:
 
 
 def _drop_broken(path: str) -> None:
-    for bitmap in image.info(path, 'qcow2').bitmaps:
-        if bitmap.inconsistent and bitmap.name.startswith(bitmap_.PREFIX):
-            LOG.info('dropping disk=%s bitmap=%s', path, bitmap.name)
-            image.remove_bitmap(path, bitmap.name)
+    for name in plan.broken(image.info(path, 'qcow2').bitmaps):
+        LOG.info('dropping disk=%s bitmap=%s', path, name)
+        image.remove_bitmap(path, name)

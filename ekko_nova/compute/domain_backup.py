@@ -145,7 +145,8 @@ def backup_domain(
             raise
     _tidy(domain, plan.outdated(sorted(present), line, bitmap), fit)
     for disk, each in facts:
-        _tidy(domain, plan.broken(each.bitmaps), [disk])
+        if broken := plan.broken(each.bitmaps):
+            _tidy(domain, broken, [disk])
     return record
 
 

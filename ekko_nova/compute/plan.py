@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from ekko_nova.backup import record as records
 from ekko_nova.virt import bitmap as bitmap_
 from ekko_nova.virt import decision
+from ekko_nova.virt import image
 
 __all__ = ('broken', 'decide', 'outdated', 'planned')
 
@@ -78,7 +79,9 @@ def outdated(
     return tuple(name for name in bitmaps if name in known and name != keep)
 
 
-def broken(bitmaps: Iterable[decision.BitmapFacts]) -> tuple[str, ...]:
+def broken(
+    bitmaps: Iterable[decision.BitmapFacts | image.BitmapInfo],
+) -> tuple[str, ...]:
     """Those of our bitmaps that missed writes, whatever line they are of.
 
     None is of use to anybody any more, and while one is there QEMU migrates

@@ -131,17 +131,20 @@ class DiscardCase(base.TestCase):
             parent=parent,
         )
 
+    def write(self, job: transaction.Transaction) -> None:
+        """Do all of it that comes before its commit."""
+        [planned] = job.record.disks
+        source = self.disk.snapshot(full=planned.type is records.Type.FULL)
+        job.write_disk(planned, source)
+        self.line.contents[job.record.id] = source.content
+
     def make(self, **options: typing.Any) -> None:
         """Make one, to its end or until it is kept from it."""
-        full = options.get('parent') is None
         with (
             contextlib.suppress(exception.EkkoError),
             self.begin(**options) as job,
         ):
-            [planned] = job.record.disks
-            source = self.disk.snapshot(full=full)
-            job.write_disk(planned, source)
-            self.line.contents[job.record.id] = source.content
+            self.write(job)
             job.commit()
 
     def delete(self, backup: str = 'slow') -> None:
@@ -206,9 +209,7 @@ class MakerAndDiscarderTest(DiscardCase):
         def make_and_delete() -> None:
             when, self.store.when = self.store.when, None
             with self.begin() as job:
-                source = self.disk.snapshot(full=True)
-                job.write_disk(PLANNED, source)
-                self.line.contents['slow'] = source.content
+                self.write(job)
                 jobs.append(job)
                 self.store.when = when
                 self.delete()
@@ -217,9 +218,7 @@ class MakerAndDiscarderTest(DiscardCase):
 
     def test_what_is_available_is_not_discarded(self) -> None:
         with self.begin() as job:
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             self.strike(
                 job.commit, lambda _, name, __: name.startswith('fences/')
             )
@@ -243,9 +242,7 @@ class MakerAndDiscarderTest(DiscardCase):
             )
         )
         with self.begin() as job:
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             self.strike(
                 job.commit,
                 lambda method, name, _: (
@@ -272,9 +269,7 @@ class MakerAndDiscarderTest(DiscardCase):
                 ),
             )
             prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             job.commit()
         self.assertEqual(['slow'], self.assert_sound())
 
@@ -357,9 +352,7 @@ class SettledElsewhereTest(DiscardCase):
 
     def test_nothing_lives_on_that_has_just_been_completed(self) -> None:
         with self.begin() as job:
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             self.strike(
                 job.commit, lambda _, name, __: name.startswith('fences/')
             )
@@ -375,9 +368,7 @@ class DiedAtTheFenceTest(DiscardCase):
 
     def _die(self) -> None:
         with self.begin() as job:
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             self.catalog.fence(job.record)
             # It has just looked for one, and does not come to the next look.
             job._check_own = lambda: None  # type: ignore[method-assign]
@@ -427,9 +418,7 @@ class LastLookTest(DiscardCase):
     """For a fence, when the record says that it is available."""
 
     def _commit(self, job: transaction.Transaction) -> None:
-        source = self.disk.snapshot(full=True)
-        job.write_disk(PLANNED, source)
-        self.line.contents['slow'] = source.content
+        self.write(job)
         job.commit()
 
     def test_the_store_does_not_answer(self) -> None:
@@ -476,9 +465,7 @@ class TwoDiscardersTest(DiscardCase):
     def test_one_does_not_take_the_others_fence_away(self) -> None:
         """One has read that it is being made, the other that it is not."""
         with self.begin() as job:
-            source = self.disk.snapshot(full=True)
-            job.write_disk(PLANNED, source)
-            self.line.contents['slow'] = source.content
+            self.write(job)
             begun = self.catalog.get('slow')
             self.catalog.fence(begun)
             completed = dataclasses.replace(
