@@ -91,6 +91,10 @@ class Parent:
             return Choice(_full(planned, 'no_parent'))
         if before.size > source.size:
             return Choice(_full(planned, 'disk_shrunk'))
+        if self._catalog.is_fenced(record):
+            # Whoever discards it may still be at it. One who begins only now
+            # finds it available, and lets it be.
+            return Choice(_full(planned, 'parent_discarded'))
         try:
             parent = stack.enter_context(
                 opened.open_disk(

@@ -138,6 +138,14 @@ class DiscardCase(base.TestCase):
         job.write_disk(planned, source)
         self.line.contents[job.record.id] = source.content
 
+    def die_at_the_fence(self, job: transaction.Transaction) -> None:
+        """Complete it, just looked for one, and come to no other look."""
+        job._check_own = lambda: None  # type: ignore[method-assign]
+        job._is_fenced_after_all = (  # type: ignore[method-assign]
+            lambda: False
+        )
+        job.commit()
+
     def make(self, **options: typing.Any) -> None:
         """Make one, to its end or until it is kept from it."""
         with (
@@ -213,6 +221,28 @@ class MakerAndDiscarderTest(DiscardCase):
                 jobs.append(job)
                 self.store.when = when
                 self.delete()
+
+        self._at_every_moment(make_and_delete, commit)
+
+    def test_another_builds_on_it_while_it_is_deleted(self) -> None:
+        """Its maker has completed it, and died before it looked again."""
+        jobs: list[transaction.Transaction] = []
+
+        def commit() -> None:
+            self.die_at_the_fence(jobs[-1])
+            self.disk.write(0, os.urandom(units.Ki))
+            self.make(backup='child', parent=self.catalog.get('slow'))
+
+        def make_and_delete() -> None:
+            when, self.store.when = self.store.when, None
+            with self.begin() as job:
+                self.write(job)
+                jobs.append(job)
+                self.store.when = when
+                self.delete()
+                when, self.store.when = self.store.when, None
+            prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
+            self.store.when = when
 
         self._at_every_moment(make_and_delete, commit)
 
@@ -370,12 +400,16 @@ class DiedAtTheFenceTest(DiscardCase):
         with self.begin() as job:
             self.write(job)
             self.catalog.fence(job.record)
-            # It has just looked for one, and does not come to the next look.
-            job._check_own = lambda: None  # type: ignore[method-assign]
-            job._is_fenced_after_all = (  # type: ignore[method-assign]
-                lambda: False
-            )
-            job.commit()
+            self.die_at_the_fence(job)
+
+    def test_nothing_refers_to_its_objects(self) -> None:
+        self._die()
+        self.make(backup='child', parent=self.catalog.get('slow'))
+        [disk] = self.catalog.get('child').disks
+        self.assertEqual(records.Type.FULL, disk.type)
+        self.assertEqual('parent_discarded', disk.full_reason)
+        self.assertEqual((), disk.owners)
+        self.assertEqual(['slow', 'child'], self.assert_sound())
 
     def test_it_is_removed_if_it_does_not_restore(self) -> None:
         self._die()
@@ -385,11 +419,12 @@ class DiedAtTheFenceTest(DiscardCase):
         self.assertEqual([], list(self.store.list('sets/server.root/slow/')))
 
     def test_what_others_need_of_it_stays(self) -> None:
-        self._die()
+        self.make()
         slow = self.catalog.get('slow')
         # All of it but the segment that is missing is what the child needs.
         self.disk.write(units.Mi, os.urandom(units.Mi))
         self.make(backup='child', parent=slow)
+        self.catalog.fence(slow)
         self.assertEqual(['slow', 'child'], self.assert_sound())
         self.store.delete('sets/server.root/slow/00000001')
         prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)
