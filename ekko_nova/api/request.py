@@ -14,10 +14,7 @@
 
 from collections.abc import Mapping
 import dataclasses
-import datetime
 import typing
-
-from oslo_utils import timeutils
 
 from ekko_nova.api import errors
 from ekko_nova.api import states
@@ -25,6 +22,7 @@ from ekko_nova.api import stores as stores_
 from ekko_nova.api import views
 from ekko_nova.backup import browse
 from ekko_nova.backup import document
+from ekko_nova.backup import notes
 
 __all__ = ('Request', 'Services')
 
@@ -140,11 +138,5 @@ class Request:
 
     def queued(self, **facts: typing.Any) -> document.Document:
         """A note that something waits for a compute host."""
-        now: datetime.datetime = timeutils.utcnow(with_timezone=True)
-        return {
-            **facts,
-            'status': 'queued',
-            'percent': 0,
-            'updated_at': now.isoformat(),
-            'request_id': self.context.request_id,
-        }
+        request_id = self.context.request_id
+        return notes.work('queued', 0, request_id=request_id, **facts)

@@ -40,6 +40,7 @@ from ekko_nova.api import errors
 from ekko_nova.backup import browse
 from ekko_nova.backup import chain
 from ekko_nova.backup import document
+from ekko_nova.backup import notes
 from ekko_nova.backup import record as records
 
 __all__ = ('Status', 'goes_on', 'of', 'reason', 'require')
@@ -80,7 +81,7 @@ def of(seen: browse.Seen, stale_after: float) -> Status:
         return Status.DELETING
     if record.status is not records.Status.AVAILABLE:
         return Status(record.status.value)
-    if (seen.notes.get('verify') or {}).get('findings'):
+    if notes.findings(seen.notes.get('verify')):
         return Status.DAMAGED
     return Status.AVAILABLE
 
@@ -88,7 +89,7 @@ def of(seen: browse.Seen, stale_after: float) -> Status:
 def reason(seen: browse.Seen, status: Status) -> str | None:
     """Why a backup cannot be restored, if it cannot."""
     if status is Status.DAMAGED:
-        found = seen.notes['verify']['findings']
+        found = notes.findings(seen.notes['verify'])
         return f'verification found {len(found)} damaged or missing objects'
     if status is Status.ERROR and seen.record.error is None:
         return 'its compute host has not been heard of for too long'

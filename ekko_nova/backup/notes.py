@@ -27,13 +27,14 @@ from collections.abc import Iterator
 import typing
 
 from oslo_log import log as logging
+from oslo_utils import timeutils
 
 from ekko_nova.backup import document
 from ekko_nova.backup import naming
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
-__all__ = ('KINDS', 'Notes', 'place')
+__all__ = ('KINDS', 'Notes', 'findings', 'place', 'work')
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +45,29 @@ def place(name: str) -> tuple[str, str, str]:
     """Server, backup and kind of the note of this name."""
     _, server, backup, file_name = name.split('/')
     return server, backup, file_name.removesuffix('.json')
+
+
+def work(status: str, percent: int, **facts: typing.Any) -> document.Document:
+    """A note that tells how far something is, as of now.
+
+    :param status: queued, running, done or failed
+    :param facts: what else there is to say
+    """
+    now = timeutils.utcnow(with_timezone=True)
+    return {
+        **facts,
+        'status': status,
+        'percent': percent,
+        'updated_at': now.isoformat(),
+    }
+
+
+def findings(note: document.Document | None) -> list[document.Document]:
+    """What a note on a verification says is wrong.
+
+    Each with the members of :class:`ekko_nova.backup.verify.Finding`.
+    """
+    return list((note or {}).get('findings', ()))
 
 
 class Notes:
@@ -72,12 +96,8 @@ class Notes:
         return {kind: note for kind, note in found.items() if note}
 
     def findings(self, server: str, backup: str) -> list[document.Document]:
-        """What is known to be wrong with a backup.
-
-        Each with the members of :class:`ekko_nova.backup.verify.Finding`.
-        """
-        note = self.get(server, backup, 'verify') or {}
-        return list(note.get('findings', ()))
+        """What is known to be wrong with a backup."""
+        return findings(self.get(server, backup, 'verify'))
 
     def list(
         self, server: str | None = None

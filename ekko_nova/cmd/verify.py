@@ -18,7 +18,6 @@ import dataclasses
 import typing
 
 from cliff import lister
-from oslo_utils import timeutils
 
 from ekko_nova.backup import document
 from ekko_nova.backup import notes as notes_
@@ -101,13 +100,7 @@ class Verify(base.StoreCommand, lister.Lister):
         deep: bool,
     ) -> None:
         """Have the next backup not build on what is broken."""
-        note = {
-            'status': 'done',
-            'deep': deep,
-            'percent': 100,
-            'updated_at': timeutils.utcnow(with_timezone=True).isoformat(),
-            'findings': found,
-        }
+        note = notes_.work('done', 100, deep=deep, findings=found)
         try:
             notes.put(record.server, record.id, 'verify', note)
         except exception.EkkoError as e:

@@ -22,10 +22,9 @@ import time
 import typing
 
 from oslo_log import log as logging
-from oslo_utils import timeutils
 
 from ekko_nova.backup import discard
-from ekko_nova.backup import document
+from ekko_nova.backup import notes
 from ekko_nova.backup import progress
 from ekko_nova.backup import prune
 from ekko_nova.backup import record as records
@@ -61,15 +60,12 @@ class _Note:
 
     def write(self, status: str, **more: typing.Any) -> None:
         """Write it anew."""
-        note: document.Document = {
-            **self._facts,
-            'status': status,
-            'percent': self._percent,
-            'updated_at': timeutils.utcnow(with_timezone=True).isoformat(),
-            **more,
-        }
+        facts = {'percent': self._percent, **self._facts, **more}
         self._engine.catalog.notes.put(
-            self._record.server, self._record.id, self._kind, note
+            self._record.server,
+            self._record.id,
+            self._kind,
+            notes.work(status, **facts),
         )
         self._beaten = time.monotonic()
 

@@ -33,7 +33,6 @@ or is dead, or libvirt is                an hour, :data:`_PATIENCE`
 from collections.abc import Iterator
 import contextlib
 import fcntl
-import os
 import pathlib
 import time
 import typing
@@ -119,19 +118,17 @@ def _marked(
 ) -> Iterator[pathlib.Path]:
     """With a mark, which stays when the context is left."""
     mark = _mark(domain, places)
-    try:
-        # An older one may be another user's.
-        mark.unlink(missing_ok=True)
-        descriptor = os.open(mark, os.O_RDONLY | os.O_CREAT, 0o644)
-    except OSError as e:
-        raise exception.HypervisorFailed(
-            f'making the file {mark}', e.strerror or str(e)
-        ) from e
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with contextlib.ExitStack() as stack:
+        try:
+            # An older one may be another user's.
+            mark.unlink(missing_ok=True)
+            mark.touch(mode=0o644)
+            stack.enter_context(scratch.locked(mark, fcntl.LOCK_SH))
+        except OSError as e:
+            raise exception.HypervisorFailed(
+                f'making the file {mark}', e.strerror or str(e)
+            ) from e
         yield mark
-    finally:
-        os.close(descriptor)
 
 
 def _freeze(domain: domains.Domain) -> exception.HypervisorFailed | None:

@@ -62,6 +62,7 @@ __all__ = (
     'is_in_use',
     'is_left',
     'job_directory',
+    'locked',
     'shortage',
     'watched',
 )
@@ -146,7 +147,7 @@ def collect(places: Places) -> None:
     for parent in {places.sockets, places.scratch}:
         if not parent.is_dir():
             continue
-        with _locked(parent, fcntl.LOCK_EX):
+        with locked(parent, fcntl.LOCK_EX):
             for path in parent.glob(f'{_PREFIX}*/'):
                 if not is_in_use(path):
                     LOG.info('removing what a job left: path=%s', path)
@@ -170,7 +171,7 @@ def is_left(socket: pathlib.Path, places: Places) -> bool:
 def is_in_use(path: pathlib.Path) -> bool:
     """Whether the process lives that made this directory, or file."""
     try:
-        with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return False
     except FileNotFoundError:
         return False
@@ -179,7 +180,12 @@ def is_in_use(path: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: pathlib.Path, operation: int) -> Iterator[None]:
+def locked(path: pathlib.Path, operation: int) -> Iterator[None]:
+    """With a lock on what others find by its name, see :func:`is_in_use`.
+
+    :param operation: one of :func:`fcntl.flock`
+    :raises OSError: it is not there, or is locked
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
@@ -197,10 +203,10 @@ def _private(
         try:
             # QEMU's user must be able to pass through, but not to list.
             parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            with _locked(parent, fcntl.LOCK_SH):
+            with locked(parent, fcntl.LOCK_SH):
                 path.mkdir(mode=0o770)
                 stack.callback(shutil.rmtree, path, ignore_errors=True)
-                stack.enter_context(_locked(path, fcntl.LOCK_SH))
+                stack.enter_context(locked(path, fcntl.LOCK_SH))
             _share(path, owner)
         except OSError as e:
             raise exception.HypervisorFailed(

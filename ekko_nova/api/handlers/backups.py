@@ -27,6 +27,7 @@ from ekko_nova.api import request as requests
 from ekko_nova.api import states
 from ekko_nova.api import views
 from ekko_nova.backup import browse
+from ekko_nova.backup import notes as notes_
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.compute import names
@@ -352,7 +353,7 @@ def verify(request: requests.Request, backup: str) -> _Answer:
     deep = request.body.get('deep', False)
     before = seen.notes.get('verify')
     # What was found before counts until it has been looked for again.
-    facts = {'deep': deep, 'findings': (before or {}).get('findings', [])}
+    facts = {'deep': deep, 'findings': notes_.findings(before)}
     record = seen.record
     with noted(request, seen, 'verify', before, **facts):
         request.services.cloud.ask_any_host(
