@@ -175,7 +175,7 @@ class Backups:
             state.end_backup(context, instance.uuid, backup)
 
     def close(self) -> None:
-        """End what goes on: the service is about to stop."""
+        """Have end what goes on: the service is about to stop."""
         self.running.close('nova-compute is being stopped')
         self._pool.shutdown(wait=False, cancel_futures=True)
 

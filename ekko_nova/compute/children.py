@@ -109,11 +109,16 @@ class Children:
             running.child.ended.wait(self._cancel_timeout + _MARGIN)
 
     def close(self, reason: str) -> None:
-        """Have all end, wait for them, and let none begin."""
+        """Have all end, and let none begin."""
         with self._lock:
             self._closed = True
             left = list(self._running.values())
         for running in left:
             running.child.cancel(reason)
+
+    def wait(self) -> None:
+        """Until all have ended, after :meth:`close`."""
+        with self._lock:
+            left = list(self._running.values())
         for running in left:
             running.child.ended.wait(self._cancel_timeout + _MARGIN)

@@ -100,6 +100,9 @@ class Extension:
         self._recovery.stop()
         self.operations.close()
         self.backups.close()
+        # When all have been told: each may take its time.
+        self.operations.running.wait()
+        self.backups.running.wait()
 
 
 class Attachment:

@@ -156,11 +156,11 @@ class Operations:
         self._child(order).run(children.Events())
 
     def close(self) -> None:
-        """End what goes on: the service is about to stop."""
+        """Have end what goes on: the service is about to stop."""
         self.running.close('nova-compute is being stopped')
         self._pool.shutdown(wait=False, cancel_futures=True)
-        while self._waiting:
-            self._waiting.pop().discard()
+        for events in tuple(self._waiting):
+            events.discard()
 
     def _child(self, order: orders.Order) -> children.Child:
         return children.Child(order, self._sites.conf.ekko.cancel_timeout)

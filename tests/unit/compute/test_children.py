@@ -87,3 +87,20 @@ class ChildrenTest(base.TestCase):
         self.assertRaises(
             exception.Cancelled, self.children.add, 'k', running()
         )
+
+    def test_all_are_waited_for(self) -> None:
+        busy = threading.Event()
+        one, two = running(), running()
+        cancelled(one).side_effect = None
+        self.children.add('i', one)
+        self.children.add('j', two)
+        self.children.close('the end')
+        self.assertFalse(one.child.ended.is_set())
+
+        def end() -> None:
+            busy.set()
+            one.child.ended.set()
+
+        threading.Timer(0.1, end).start()
+        self.children.wait()
+        self.assertTrue(busy.is_set())
