@@ -91,6 +91,10 @@ class Parent:
             return Choice(_full(planned, 'no_parent'))
         if before.size > source.size:
             return Choice(_full(planned, 'disk_shrunk'))
+        if before.manifest_encryption != self._settings.encryption:
+            # Who turns it on wants nothing of the next backup in the clear;
+            # who turns it off, no backup that needs the key.
+            return Choice(_full(planned, 'encryption_changed'))
         if self._catalog.is_fenced(record):
             # Whoever discards it may still be at it. One who begins only now
             # finds it available, and lets it be.

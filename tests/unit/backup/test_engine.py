@@ -615,6 +615,20 @@ class SealedTest(EngineCase):
         only_new = line.with_settings(key_provider=self.provider('cd'))
         self.assert_restores(third.id, only_new)
 
+    def test_nothing_in_the_clear_is_referred_to(self) -> None:
+        line = self.line
+        for encryption in ('none', 'aes-gcm', 'none'):
+            line = line.with_settings(encryption=encryption)
+            [disk] = line.backup().disks
+            self.assertIs(records.Type.FULL, disk.type)
+            self.assertEqual('encryption_changed', disk.full_reason)
+            self.assertEqual((), disk.owners)
+        self.disk.write(BLOCK, noise(BLOCK, 3))
+        without_key = line.with_settings(key_provider=None)
+        last = without_key.backup()
+        self.assertIs(records.Type.INCREMENTAL, last.type)
+        self.assert_restores(last.id, without_key)
+
     def test_settings_may_change_from_backup_to_backup(self) -> None:
         generator = random.Random(5)
         provider = self.provider('ab')
@@ -631,8 +645,12 @@ class SealedTest(EngineCase):
             self.disk.write(offset, generator.randbytes(700_000))
             line = line.with_settings(**changes)
             record = line.backup()
-            # A set keeps the segments it began with.
-            self.assertEqual(units.Mi, record.disks[0].segment_size)
+            [disk] = record.disks
+            turned = 'encryption' in changes
+            reason = 'encryption_changed' if turned else None
+            self.assertEqual(reason, disk.full_reason)
+            # What a line has begun with it keeps, until it begins anew.
+            self.assertEqual(2 * units.Mi, disk.segment_size)
         for record in line.available():
             self.assert_all_restore(line)
             line.delete(record.id)
