@@ -35,8 +35,8 @@ class Settings:
     segment_size`` and of a restore ``(4 × workers + cached_bundles) ×
     segment_size``, plus what the interpreter needs.
 
-    :ivar segment_size: bytes, a power of two from 1 to 64 MiB; a backup set
-        keeps the one it began with
+    :ivar segment_size: bytes, a power of two from 1 to 64 MiB; incrementals
+        keep that of the full they build on
     :ivar compression: driver name
     :ivar compression_level: the driver's own scale; ``None`` is its default
     :ivar encryption: driver name

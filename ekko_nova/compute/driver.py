@@ -15,7 +15,8 @@
 
 Everything Nova asks of a driver is done by Nova's own class. What is
 overridden here gives the extension its moments: start and end of the
-service, the end of an instance, and a rebuild that is a restore.
+service, the end of an instance, a rebuild that is a restore, the disks of a
+new server, and what has to be tidied before Nova resizes or undefines.
 """
 
 from collections.abc import Callable

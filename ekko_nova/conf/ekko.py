@@ -27,7 +27,8 @@ _STORE: typing.Final = (
 Where backups are kept: ``file:///PATH`` for a directory, or
 ``swift:///CONTAINER`` for Swift, which takes its credentials from the section
 ``[ekko_swift]``. ``{project}`` stands for the id of the project that owns an
-instance; without it, all projects share one store.
+instance; without it, all projects share one store. With Swift it must be part
+of CONTAINER.
 
 No default: nova-compute takes no backups without one, and a command that is
 not given ``--store`` either refuses to run.
@@ -76,8 +77,8 @@ says.
 Size of the segments a disk is cut into, in MiB.
 
 It bounds the size of an object, and memory grows in proportion. A block, the
-smallest change that is stored, is a 64th of it. A backup set keeps the size
-it began with.
+smallest change that is stored, is a 64th of it. Incremental backups keep the
+size of the full one they build on.
 """,
     ),
 )
@@ -111,7 +112,7 @@ How new data is encrypted: ``none``, ``aes-gcm``, or any driver installed
 under ``ekko_nova.backup.encryption``.
 
 All but ``none`` need ``key_file``. Turning it on or off makes the next backup
-of every disk full.
+of every disk full; older ones stay as they were stored.
 """,
     ),
     cfg.StrOpt(
@@ -148,7 +149,7 @@ decompress in one restore.
 
 More are quicker until the processors or the disk are busy. A backup holds
 about (3 x ``workers`` + 2 x ``puts`` + 2) segments in memory, a restore
-(3 x ``workers`` + ``cached_bundles``).
+(4 x ``workers`` + ``cached_bundles``).
 """,
     ),
     cfg.IntOpt(
