@@ -25,6 +25,7 @@ ends with.
     │   ├── InProgress
     │   ├── InstanceBusy
     │   ├── Cancelled
+    │   ├── NoAnswer                          it may have begun: look first
     │   └── SourceLost                        the disk went away while read
     ├── ChainBroken                         5  take a full backup
     │   ├── BitmapUnusable
@@ -75,6 +76,7 @@ __all__ = (
     'InvalidName',
     'InvalidOption',
     'InvalidSource',
+    'NoAnswer',
     'NotStarted',
     'ObjectDamaged',
     'ObjectExists',
@@ -448,6 +450,18 @@ class WorkerFailed(OperatorNeeded):
         super().__init__(reason)
         self.reason = reason
         self.settled = settled
+
+
+class NoAnswer(RetryLater):
+    """A compute host was asked, and nobody knows what it made of it."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(
+            f'host {host} does not answer ({reason}); what was asked may '
+            'have begun all the same: look before you ask again'
+        )
+        self.host = host
+        self.reason = reason
 
 
 class NotStarted(OperatorNeeded):

@@ -21,6 +21,8 @@ from glanceclient import exc as glance_exception
 from nova.api.openstack.compute import routes
 from nova.api import wsgi
 from nova.compute import api as compute_api
+from nova.compute import utils as compute_utils
+import nova.conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova.image import glance
@@ -66,6 +68,17 @@ _NOT_PROPERTIES: typing.Final = frozenset(
 )
 
 
+def _is_inherited(name: str) -> bool:
+    """Whether a property stays on an image made of a server, as Nova has it.
+
+    A signature is that of the image's own data; Glance's own are refused.
+    """
+    own = compute_utils.NON_INHERITABLE_IMAGE_PROPERTIES
+    unwanted = nova.conf.CONF.non_inheritable_image_properties
+    reserved = tuple(compute_utils.NON_INHERITABLE_IMAGE_NAMESPACES)
+    return name not in {*own, *unwanted} and not name.startswith(reserved)
+
+
 class Cloud:
     """Asks on behalf of whoever made a request: ``context`` is Nova's."""
 
@@ -81,13 +94,19 @@ class Cloud:
         """A server of the project; the context then leads to its cell.
 
         :raises errors.ApiError: there is none, or it is on no host
+        :raises exception.NotStarted: its host is down
         """
+        none = errors.ApiError(
+            404, 'ServerNotFound', f'there is no server {server}'
+        )
         try:
             instance = self._compute.get(context, server)
         except nova_exception.InstanceNotFound as e:
-            raise errors.ApiError(
-                404, 'ServerNotFound', f'there is no server {server}'
-            ) from e
+            raise none from e
+        own = instance.project_id == context.project_id
+        if not own and not context.is_admin:
+            # Nova looks at whose a server is only when it has been scheduled.
+            raise none
         mapping = objects.InstanceMapping.get_by_instance_uuid(
             context, instance.uuid
         )
@@ -98,6 +117,9 @@ class Cloud:
                 'InstanceBusy',
                 f'server {server} is {instance.vm_state} and on no host',
             )
+        service = objects.Service.get_by_compute_host(context, instance.host)
+        if not self._groups.service_is_up(service):
+            raise exception.NotStarted(instance.host, 'it is down')
         return instance
 
     def ask_any_host(
@@ -114,6 +136,7 @@ class Cloud:
         then wait for each other, instead of one being refused.
 
         :raises errors.ApiError: no host can
+        :raises exception.NoAnswer: one may have begun, so no other is asked
         :raises exception.EkkoError: the host refuses
         """
         for host in self._candidates(context, record.server):
@@ -167,13 +190,14 @@ class Cloud:
         self,
         context: typing.Any,
         record: records.Record,
+        disk: records.DiskRecord,
         wanted: dict[str, typing.Any],
     ) -> str:
         """An image without data, for a disk of a backup; returns its id.
 
         :param wanted: ``name``, and perhaps ``properties``
         """
-        image = self._image(record, wanted['name'], 'qcow2')
+        image = self._image(record, disk, wanted['name'], 'qcow2')
         image['properties'].update(wanted.get('properties') or {})
         return str(self._create(context, image)['id'])
 
@@ -181,7 +205,7 @@ class Cloud:
         self, context: typing.Any, record: records.Record, name: str
     ) -> str:
         """An image that stands for a backup; returns its id."""
-        image = self._image(record, name, 'raw')
+        image = self._image(record, record.disk('root'), name, 'raw')
         image['id'] = uuidutils.generate_uuid()
         image['properties'].update(carrier.properties(record.id, image['id']))
         # What the least image is that Glance and Nova both take for one.
@@ -224,19 +248,23 @@ class Cloud:
 
     @staticmethod
     def _image(
-        record: records.Record, name: str, disk_format: str
+        record: records.Record,
+        disk: records.DiskRecord | None,
+        name: str,
+        disk_format: str,
     ) -> dict[str, typing.Any]:
-        root = record.disk('root')
         facts = record.instance or {}
+        image_properties = facts.get('image_properties') or {}
         return {
             'name': name,
             'disk_format': disk_format,
             'container_format': 'bare',
-            'min_disk': math.ceil(root.size / units.Gi) if root else 0,
+            'min_disk': math.ceil(disk.size / units.Gi) if disk else 0,
             'properties': {
-                key.removeprefix('image_'): str(value)
-                for key, value in (facts.get('image_properties') or {}).items()
+                plain: str(value)
+                for key, value in image_properties.items()
                 if key not in _NOT_PROPERTIES
+                and _is_inherited(plain := key.removeprefix('image_'))
             },
         }
 

@@ -47,15 +47,23 @@ _STATUSES: typing.Final[dict[str, int]] = {
     'BackupNotFound': 404,
     'BitmapUnusable': 409,
     'Cancelled': 409,
-    'DataDamaged': 500,
     'FullNeeded': 409,
     'IllegalState': 409,
     'InProgress': 409,
     'InstanceBusy': 409,
     'InvalidOption': 400,
     'InvalidSource': 409,
+    'NoAnswer': 504,
     'NotStarted': 409,
     'StoreUnavailable': 503,
+}
+
+#: What is said of those that would name a host.
+_IN_WORDS: typing.Final[dict[str, str]] = {
+    'BackupNotFound': 'no such backup',
+    'NoAnswer': 'its compute host does not answer; what was asked may have '
+    'begun all the same: look before you ask again',
+    'NotStarted': 'its compute host takes no backups now; ask your operator',
 }
 
 
@@ -68,18 +76,13 @@ def from_ekko(error: exception.EkkoError) -> ApiError:
     name = type(error).__name__
     if isinstance(error, exception.Refused):
         name = error.kind
-    if name == 'BackupNotFound':
-        return ApiError(404, name, 'no such backup')
     status = _STATUSES.get(name, 500)
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = getattr(error, 'reason', '') if name == 'NotStarted' else ''
-        return ApiError(status, name, message or _text(error))
-    return ApiError(
-        status, name, 'the backup store cannot do this now; ask your operator'
-    )
+    return ApiError(status, name, _IN_WORDS.get(name) or _text(error, status))
 
 
-def _text(error: exception.EkkoError) -> str:
+def _text(error: exception.EkkoError, status: int) -> str:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return 'the backup store cannot do this now; ask your operator'
     return error.reason if isinstance(error, exception.Refused) else str(error)
 
 

@@ -32,6 +32,7 @@ _MEANINGS: typing.Final = {
     413: 'A quota of Nova or Glance does not allow it.',
     500: 'Something is wrong with the service.',
     503: 'The store or every compute host is away; try again later.',
+    504: 'The compute host does not answer; it may have begun.',
 }
 
 _VERSION: typing.Final = {

@@ -29,6 +29,7 @@ import typing
 
 from oslo_limit import exception as limit_exception
 from oslo_limit import limit
+from oslo_log import log as logging
 from oslo_utils import units
 
 from ekko_nova.api import errors
@@ -37,15 +38,19 @@ from ekko_nova.backup import record as records
 
 __all__ = ('COUNT', 'GIGABYTES', 'check')
 
+LOG = logging.getLogger(__name__)
+
 COUNT: typing.Final = 'instance_backups'
 GIGABYTES: typing.Final = 'instance_backup_gigabytes'
 
 
-def check(project: str, seen: Callable[[], Collection[browse.Seen]]) -> None:
-    """See that a project may have one more backup.
+def check(
+    project: str, seen: Callable[[], Collection[browse.Seen]], more: int
+) -> None:
+    """See that a project may have so many more backups.
 
     :param seen: the backups it has
-    :raises errors.ApiError: 403, it may not
+    :raises errors.ApiError: 403, it may not; 503, Keystone does not tell
     """
 
     def usage(_project: str | None, names: Collection[str]) -> dict[str, int]:
@@ -63,6 +68,11 @@ def check(project: str, seen: Callable[[], Collection[browse.Seen]]) -> None:
         return {name: found[name] for name in names}
 
     try:
-        limit.Enforcer(usage).enforce(project, {COUNT: 1, GIGABYTES: 1})
+        limit.Enforcer(usage).enforce(project, {COUNT: more, GIGABYTES: more})
+    except limit_exception.SessionInitError as e:
+        LOG.warning('no limits are known: %s', e)
+        raise errors.ApiError(
+            503, 'QuotaUnknown', 'the limits are not known now; try again'
+        ) from e
     except limit_exception.ProjectOverLimit as e:
         raise errors.ApiError(403, 'QuotaExceeded', str(e)) from e

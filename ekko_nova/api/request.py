@@ -72,7 +72,11 @@ class Request:
 
         :raises errors.ApiError: another's, which is not for everybody
         """
-        own = str(self.context.project_id)
+        own: str | None = self.context.project_id
+        if own is None:
+            raise errors.ApiError(
+                403, 'Forbidden', 'backups are those of a project; name one'
+            )
         project = self.query.get('project_id', own)
         if project != own and not self.may('instance_backup:all_projects'):
             raise errors.ApiError(

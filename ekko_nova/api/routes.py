@@ -66,7 +66,7 @@ OPERATIONS: typing.Final = (
         202,
         body=backups.CREATE,
         answer=backups.SHOWN,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'GET',
@@ -103,7 +103,7 @@ OPERATIONS: typing.Final = (
         backup_handlers.delete,
         'delete',
         202,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'POST',
@@ -111,7 +111,7 @@ OPERATIONS: typing.Final = (
         backup_handlers.cancel,
         'cancel',
         202,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'POST',
@@ -121,7 +121,7 @@ OPERATIONS: typing.Final = (
         202,
         body=backups.VERIFY,
         answer=backups.SHOWN,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'POST',
@@ -131,7 +131,7 @@ OPERATIONS: typing.Final = (
         202,
         body=restores.RESTORE,
         answer=restores.RESTORED,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'POST',
@@ -151,7 +151,7 @@ OPERATIONS: typing.Final = (
         202,
         body=restores.CREATE_IMAGE,
         answer=restores.IMAGE,
-        errors=(409, 413, 503),
+        errors=(409, 413, 503, 504),
     ),
     Operation(
         'POST',
@@ -159,7 +159,7 @@ OPERATIONS: typing.Final = (
         backup_handlers.force_delete,
         'force_delete',
         202,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
     Operation(
         'POST',
@@ -169,6 +169,6 @@ OPERATIONS: typing.Final = (
         200,
         body=backups.RESET_STATUS,
         answer=backups.SHOWN,
-        errors=(409, 503),
+        errors=(409, 503, 504),
     ),
 )

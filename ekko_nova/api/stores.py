@@ -17,12 +17,18 @@ import contextlib
 import functools
 import typing
 
+from oslo_log import log as logging
+
+from ekko_nova.api import errors
 from ekko_nova.backup import browse
 from ekko_nova.backup.store import retry
 from ekko_nova.compute import stores
 from ekko_nova.conf import ekko_swift
+from ekko_nova import exception
 
 __all__ = ('Stores',)
+
+LOG = logging.getLogger(__name__)
 
 #: Stores that are kept open at most.
 _OPEN: typing.Final = 64
@@ -52,8 +58,7 @@ class Stores:
     def of(self, project: str) -> browse.Browser:
         """The backups of a project; of others, too, if the store is shared.
 
-        :raises exception.InvalidOption: no store is configured, or not a
-            usable one
+        :raises errors.ApiError: no store is configured, or not a usable one
         """
         return self._browser(None if self.shared else project)
 
@@ -69,10 +74,17 @@ class Stores:
         # Never closed: some request may be at it. What holds connections
         # gives them back when it is collected as garbage.
         stack = contextlib.ExitStack()
-        return browse.Browser(
-            stack.enter_context(
+        try:
+            catalog = stack.enter_context(
                 stores.open_catalog(
                     self._conf, self._environment, project, _PATIENCE
                 )
             )
-        )
+        except exception.InvalidOption as e:
+            LOG.error('the store cannot be opened: %s', e)
+            raise errors.ApiError(
+                500,
+                'StoreUnusable',
+                'the backup store is not set up; ask your operator',
+            ) from e
+        return browse.Browser(catalog)

@@ -19,17 +19,20 @@ Where listings lag behind, so does the view, by as much.
 from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
-import threading
 import typing
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import document
 from ekko_nova.backup import naming
 from ekko_nova.backup import notes as notes_
+from ekko_nova.backup import pipeline
 from ekko_nova.backup import record as records
 from ekko_nova.backup.store import base as store_base
 
 __all__ = ('Browser', 'Seen')
+
+#: Backups whose notes are read at once.
+_READERS: typing.Final = 8
 
 _T = typing.TypeVar('_T')
 
@@ -43,7 +46,10 @@ class Seen:
 
 
 class _Cache(typing.Generic[_T]):
-    """What was read, by name and ETag; forgets what is not listed any more."""
+    """What was read, by name and ETag; forgets what is not listed any more.
+
+    Two that look at once may both read: none waits for the other.
+    """
 
     def __init__(self, read: Callable[[str], _T | None]) -> None:
         self._read = read
@@ -74,16 +80,14 @@ class Browser:
 
     def __init__(self, catalog: catalogs.Catalog) -> None:
         self.catalog = catalog
-        self._lock = threading.Lock()
         self._records = _Cache(catalog.read)
         self._notes = _Cache(catalog.notes.read)
 
     def all(self) -> list[Seen]:
         """Every backup, oldest first, leaving out records that are damaged."""
         store = self.catalog.store
-        with self._lock:
-            found = self._records.look(store.list(naming.record_prefix()))
-            noted = self._notes.look(self.catalog.notes.list())
+        found = self._records.look(store.list(naming.record_prefix()))
+        noted = self._notes.look(self.catalog.notes.list())
         notes: dict[tuple[str, str], dict[str, document.Document]] = {}
         for name, note in noted.items():
             server, backup, kind = notes_.place(name)
@@ -95,11 +99,8 @@ class Browser:
 
     def of(self, server: str) -> list[Seen]:
         """The backups of a server, oldest first, as of this moment."""
-        line = self.catalog.survey(server).records
-        return [
-            Seen(record, self.catalog.notes.of(server, record.id))
-            for record in line
-        ]
+        line = (record for record in self.catalog.survey(server).records)
+        return list(pipeline.ordered(self._seen, line, _READERS))
 
     def get(self, backup: str) -> Seen:
         """One backup, as of this moment.
@@ -107,7 +108,9 @@ class Browser:
         :raises exception.BackupNotFound: there is none of this id
         :raises exception.DataDamaged: its record is damaged
         """
-        record = self.catalog.get(backup)
+        return self._seen(self.catalog.get(backup))
+
+    def _seen(self, record: records.Record) -> Seen:
         return Seen(record, self.catalog.notes.of(record.server, record.id))
 
 

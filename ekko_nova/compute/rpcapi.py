@@ -89,6 +89,7 @@ class BackupAPI:
 
         :param context: of the host's cell
         :raises exception.NotStarted: this host cannot, another one may
+        :raises exception.NoAnswer: it may have begun, or not
         :raises exception.EkkoError: the host refuses; its reason
         """
         client = self._router.client(context).prepare(server=host)
@@ -96,8 +97,11 @@ class BackupAPI:
             answer = client.call(context, method, **arguments)
         except oslo_messaging.UnsupportedVersion as e:
             raise exception.NotStarted(host, 'it has no ekko-nova') from e
-        except oslo_messaging.MessagingTimeout as e:
-            raise exception.NotStarted(host, 'it does not answer') from e
+        except (
+            oslo_messaging.MessageDeliveryFailure,
+            oslo_messaging.MessagingTimeout,
+        ) as e:
+            raise exception.NoAnswer(host, type(e).__name__) from e
         if answer['refused'] is not None:
             raise exception.Refused(answer['refused'], answer['reason'])
 

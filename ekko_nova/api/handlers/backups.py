@@ -21,12 +21,16 @@ import datetime
 import typing
 from urllib import parse
 
+from oslo_log import log as logging
+
 from ekko_nova.api import errors
 from ekko_nova.api import quotas
 from ekko_nova.api import request as requests
 from ekko_nova.api import states
 from ekko_nova.api import views
 from ekko_nova.backup import browse
+from ekko_nova.backup import chain
+from ekko_nova.backup import discard
 from ekko_nova.backup import notes as notes_
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
@@ -48,6 +52,8 @@ __all__ = (
 
 _Answer: typing.TypeAlias = dict[str, typing.Any]
 
+LOG = logging.getLogger(__name__)
+
 _LABELS: typing.Final = ('name', 'description', 'metadata')
 
 
@@ -60,8 +66,7 @@ def create(request: requests.Request) -> _Answer:
     project = instance.project_id
     request.authorize(project)
     browser = request.services.stores.of(project)
-    if request.services.conf.ekko.enforce_quotas:
-        quotas.check(project, lambda: _of_project(browser, project))
+    _check_quotas(request, browser, project, more=1)
     labels = {name: body[name] for name in _LABELS if name in body}
     # Before the host is asked: whoever was told the id can look it up.
     record = records.begun(
@@ -80,6 +85,8 @@ def create(request: requests.Request) -> _Answer:
     browser.catalog.announce(record)
     kind = body.get('type', 'auto')
     try:
+        # Others may have been announced at the same time.
+        _check_quotas(request, browser, project, more=0)
         cloud.hosts.create_backup(
             request.context,
             instance,
@@ -89,14 +96,38 @@ def create(request: requests.Request) -> _Answer:
             quiesce=body.get('quiesce'),
             labels=labels,
         )
-    except BaseException:
-        browser.catalog.remove(record)
+    except exception.NoAnswer:
+        # If it has not begun it stays as it is, until somebody cancels it.
+        LOG.warning('nobody knows whether it begins: backup=%s', record.id)
         raise
-    return request.shown(browser.get(record.id))
+    except BaseException:
+        with contextlib.suppress(exception.EkkoError):
+            _withdraw(browser, record)
+        raise
+    return request.shown(browse.Seen(record, {}))
 
 
-def _of_project(browser: browse.Browser, project: str) -> list[browse.Seen]:
-    return [seen for seen in browser.all() if seen.record.project == project]
+def _withdraw(browser: browse.Browser, record: records.Record) -> None:
+    """Forget what was announced, if nobody has taken it up."""
+    now = browser.catalog.find(record.server, record.id)
+    if now is None or now == record:
+        browser.catalog.remove(record)
+
+
+def _check_quotas(
+    request: requests.Request,
+    browser: browse.Browser,
+    project: str,
+    *,
+    more: int,
+) -> None:
+    def seen() -> list[browse.Seen]:
+        return [
+            seen for seen in browser.all() if seen.record.project == project
+        ]
+
+    if request.services.conf.ekko.enforce_quotas:
+        quotas.check(project, seen, more)
 
 
 def list_(request: requests.Request) -> _Answer:
@@ -124,7 +155,7 @@ def list_(request: requests.Request) -> _Answer:
     page, more = _page(found, query.get('marker'), limit)
     return {
         'backups': page,
-        'backups_links': _next(request, page) if more else [],
+        'backups_links': _next(request, page) if page and more else [],
     }
 
 
@@ -294,15 +325,13 @@ def _delete(
 
 
 def _check_not_built_on(request: requests.Request, seen: browse.Seen) -> None:
-    for other in request.browser.of(seen.record.server):
-        if (
-            other.record.parent == seen.record.id
-            and request.status(other) is states.Status.CREATING
-        ):
+    line = request.browser.catalog.survey(seen.record.server).records
+    for child in chain.children(line, seen.record):
+        if request.status(browse.Seen(child, {})) is states.Status.CREATING:
             raise errors.ApiError(
                 409,
                 'InProgress',
-                f'backup {other.record.id} is being taken on top of this '
+                f'backup {child.id} is being taken on top of this '
                 'one; wait until it has ended, or cancel it',
             )
 
@@ -317,17 +346,20 @@ def noted(
 ) -> Iterator[None]:
     """Note that something waits for a host; not, if it is refused."""
     notes = request.browser.catalog.notes
-    record = seen.record
+    place = (seen.record.server, seen.record.id, kind)
+    queued = request.queued(**facts)
     # A full store must not keep anybody from deleting.
     with contextlib.suppress(exception.StoreFull):
-        notes.put(record.server, record.id, kind, request.queued(**facts))
+        notes.put(*place, queued)
     try:
         yield
     except BaseException:
-        if before is None:
-            notes.forget(record.server, record.id, kind)
-        else:
-            notes.put(record.server, record.id, kind, before)
+        # Unless somebody who was not refused has written another since.
+        if notes.get(*place) == queued:
+            if before is None:
+                notes.forget(*place)
+            else:
+                notes.put(*place, before)
         raise
 
 
@@ -338,9 +370,24 @@ def cancel(request: requests.Request, backup: str) -> _Answer:
     # host: the host may still be at it.
     if seen.record.status is not records.Status.CREATING:
         request.require(seen, 'be cancelled', states.Status.CREATING)
+    record = seen.record
     cloud = request.services.cloud
-    instance = cloud.instance(request.context, seen.record.server)
-    cloud.hosts.cancel_backup(request.context, instance, backup)
+    try:
+        instance = cloud.instance(request.context, record.server)
+        cloud.hosts.cancel_backup(request.context, instance, backup)
+    except (errors.ApiError, exception.NotStarted, exception.Refused) as e:
+        if record.process == process.NOBODY and discard.unfinished(
+            request.browser.catalog, record, 'it was cancelled'
+        ):
+            # It was asked for, and no host ever heard of it.
+            return {}
+        if isinstance(e, exception.Refused):
+            raise errors.ApiError(
+                409,
+                'IllegalState',
+                f'backup {backup} is not being taken any more',
+            ) from e
+        raise
     return {}
 
 

@@ -76,6 +76,13 @@ def create_server(request: requests.Request, backup: str) -> _Answer:
     seen = _restorable(request, backup)
     record = seen.record
     _require_own(request, record, 'a new server')
+    if record.disk('root') is None:
+        raise errors.ApiError(
+            409,
+            'IllegalState',
+            f'backup {record.id} has no root disk, so no server boots from '
+            'it; make images of the disks that it has',
+        )
     cloud = request.services.cloud
     name = views.labels(seen).name or record.id
     image = cloud.create_carrier(
@@ -139,7 +146,9 @@ def create_image(request: requests.Request, backup: str) -> _Answer:
         )
     disk = _disk(record, request.body.get('disk', 'root'))
     cloud = request.services.cloud
-    image = cloud.create_image(request.context, record, dict(request.body))
+    image = cloud.create_image(
+        request.context, record, disk, dict(request.body)
+    )
     try:
         with backups.noted(
             request, seen, 'export', before, image=image, disk=disk.name

@@ -32,7 +32,12 @@ Schema: typing.TypeAlias = dict[str, typing.Any]
 #: Python's ``$`` would match in front of a newline, too.
 END: typing.Final = r'$(?!\n)'
 
-UUID: typing.Final[Schema] = {'type': 'string', 'format': 'uuid'}
+UUID: typing.Final[Schema] = {
+    'type': 'string',
+    'format': 'uuid',
+    # As Nova writes them; "format" lets pass any letters and digits.
+    'pattern': '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' + END,
+}
 
 NAME: typing.Final[Schema] = {
     'type': 'string',
