@@ -20,6 +20,7 @@ import dataclasses
 import typing
 
 from ekko_nova.api.handlers import backups as backup_handlers
+from ekko_nova.api.handlers import listing
 from ekko_nova.api.handlers import restores as restore_handlers
 from ekko_nova.api.schemas import backups
 from ekko_nova.api.schemas import base
@@ -71,7 +72,7 @@ OPERATIONS: typing.Final = (
     Operation(
         'GET',
         '/backups',
-        backup_handlers.list_,
+        listing.list_,
         'list',
         200,
         query=backups.LIST,

@@ -416,7 +416,10 @@ class HostsTest(NovaCase):
             double.ask.reset_mock()
             double.ask.side_effect = error
             with mock.patch.object(
-                asked, '_candidates', return_value=['c1', 'c2']
+                asked,
+                '_candidates',
+                autospec=True,
+                return_value=['c1', 'c2'],
             ):
                 self.assertRaises(
                     (exception.NoAnswer, errors.ApiError),
