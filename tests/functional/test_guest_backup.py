@@ -229,6 +229,8 @@ class FrozenTest(GuestCase):
         self.assertEqual('frozen', self.guest.ask('guest-fsfreeze-status'))
         while self.answers():
             time.sleep(0.1)
+        # libvirt would wait five seconds for each answer.
+        self.guest.domain.agentSetResponseTimeout(1, 0)
         order = orders.SettleOrder(
             self.site, self.uuid, self.backup, 'it was lost'
         )
