@@ -89,10 +89,14 @@ class Backup(resource.Resource):
     deletion = resource.Body('deletion', type=dict)
 
     def act(
-        self, session: typing.Any, verb: str, body: typing.Any = None
+        self,
+        session: typing.Any,
+        verb: str,
+        body: typing.Any,
+        query: dict[str, str],
     ) -> typing.Any:
         """Have something done with it; returns the response."""
         url = f'{self.base_path}/{self.id}/{verb}'
-        response = session.post(url, json=body)
+        response = session.post(url, json=body, params=query)
         exceptions.raise_from_response(response)
         return response

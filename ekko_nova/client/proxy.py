@@ -21,8 +21,10 @@ import typing
 
 from openstack import exceptions
 from openstack import proxy
+from oslo_utils import uuidutils
 
 from ekko_nova.client import backup as backup_
+from ekko_nova.client import patience
 
 __all__ = ('Proxy', 'Restore')
 
@@ -44,7 +46,11 @@ class Restore:
 
 
 class Proxy(proxy.Proxy):
-    """``connection.instance_backup``."""
+    """``connection.instance_backup``.
+
+    Backups are those of the project that the connection is for. To an
+    administrator ``project_id`` names another one.
+    """
 
     # --- backups
 
@@ -61,65 +67,127 @@ class Proxy(proxy.Proxy):
         """The backups of the project, newest first.
 
         :param query: ``server_id``, ``status``, ``name``, ``since``,
-            ``sort`` (such as ``size:desc``), ``limit``; for administrators
-            ``all_projects`` and ``project_id``
+            ``sort`` (such as ``size:desc``), ``limit`` (of a page); for
+            administrators ``all_projects`` and ``project_id``
         """
         yield from self._list(_Backup, **query)
 
-    def get_backup(self, backup: str | _Backup) -> _Backup:
-        """A backup with all that is known of it."""
-        return self._get(_Backup, backup)
+    def get_backup(
+        self, backup: str | _Backup, *, project_id: str | None = None
+    ) -> _Backup:
+        """A backup with all that is known of it.
+
+        :raises exceptions.NotFoundException: there is none
+        """
+        missing = f'No backup found for {_id(backup)!r}'
+        # In a URL anything else may be the list, or a parameter.
+        if not uuidutils.is_uuid_like(_id(backup)):
+            raise exceptions.NotFoundException(missing)
+        return self._get_resource(_Backup, backup).fetch(
+            self, error_message=missing, **_query(project_id)
+        )
 
     def find_backup(
-        self, name_or_id: str, ignore_missing: bool = True
+        self,
+        name_or_id: str,
+        ignore_missing: bool = True,
+        *,
+        project_id: str | None = None,
     ) -> _Backup | None:
         """A backup by its name or id.
 
-        :raises exceptions.DuplicateResource: several have that name
+        :raises exceptions.DuplicateResource: several have that name; which
         """
-        return self._find(_Backup, name_or_id, ignore_missing=ignore_missing)
+        try:
+            return self.get_backup(name_or_id, project_id=project_id)
+        except exceptions.NotFoundException:
+            found = self._named(name_or_id, project_id)
+            if found is None and not ignore_missing:
+                raise
+        return found
+
+    def _named(self, name: str, project_id: str | None) -> _Backup | None:
+        # None is called nothing.
+        query = {'name': name, **_query(project_id)}
+        found = list(self.backups(**query)) if name else []
+        if len(found) > 1:
+            ids = ', '.join(each.id for each in found)
+            raise exceptions.DuplicateResource(
+                f'{len(found)} backups have the name {name!r}: {ids}'
+            )
+        return found[0] if found else None
 
     def update_backup(
-        self, backup: str | _Backup, **attributes: typing.Any
+        self,
+        backup: str | _Backup,
+        *,
+        project_id: str | None = None,
+        **attributes: typing.Any,
     ) -> _Backup:
         """Change ``name``, ``description`` or ``metadata``."""
-        return self._update(_Backup, backup, **attributes)
+        changed = self._get_resource(_Backup, backup, **attributes)
+        return changed.commit(self, params=_query(project_id))
 
     def delete_backup(
         self,
         backup: str | _Backup,
         ignore_missing: bool = True,
         force: bool = False,
+        *,
+        project_id: str | None = None,
     ) -> None:
         """Have a backup deleted; it goes on when this returns.
 
         :param force: although its compute host is lost; for administrators
         """
-        if force:
-            self._act(backup, 'force-delete')
-        else:
-            self._delete(_Backup, backup, ignore_missing=ignore_missing)
+        try:
+            if force:
+                self._act(backup, 'force-delete', project_id=project_id)
+            else:
+                self._get_resource(_Backup, backup).delete(
+                    self, params=_query(project_id)
+                )
+        except exceptions.NotFoundException:
+            if not ignore_missing:
+                raise
 
-    def cancel_backup(self, backup: str | _Backup) -> None:
+    def cancel_backup(
+        self, backup: str | _Backup, *, project_id: str | None = None
+    ) -> None:
         """Have a backup end that is being taken."""
-        self._act(backup, 'cancel')
+        self._act(backup, 'cancel', project_id=project_id)
 
-    def verify_backup(self, backup: str | _Backup, deep: bool = False) -> None:
+    def verify_backup(
+        self,
+        backup: str | _Backup,
+        deep: bool = False,
+        *,
+        project_id: str | None = None,
+    ) -> None:
         """Have a backup verified; it goes on when this returns.
 
         :param deep: read every byte, not names and sizes only
         """
-        self._act(backup, 'verify', {'verify': {'deep': deep}})
+        self._act(backup, 'verify', {'verify': {'deep': deep}}, project_id)
 
-    def reset_backup_status(self, backup: str | _Backup, status: str) -> None:
+    def reset_backup_status(
+        self,
+        backup: str | _Backup,
+        status: str,
+        *,
+        project_id: str | None = None,
+    ) -> None:
         """Change what status it is shown with; for administrators."""
-        self._act(backup, 'reset-status', {'reset_status': {'status': status}})
+        body = {'reset_status': {'status': status}}
+        self._act(backup, 'reset-status', body, project_id)
 
     # --- what is made of them
 
-    def restore_backup(self, backup: str | _Backup) -> Restore:
+    def restore_backup(
+        self, backup: str | _Backup, *, project_id: str | None = None
+    ) -> Restore:
         """Put the disks of its server back to what it holds."""
-        response = self._act(backup, 'restore', {'restore': {}})
+        response = self._act(backup, 'restore', {'restore': {}}, project_id)
         return Restore(
             response.json()['server']['id'],
             response.headers['x-openstack-request-id'],
@@ -156,6 +224,8 @@ class Proxy(proxy.Proxy):
         backup: str | _Backup,
         progress: Callable[[int], None] | None = None,
         timeout: float = float('inf'),
+        *,
+        project_id: str | None = None,
     ) -> _Backup:
         """Wait until a backup is available.
 
@@ -163,7 +233,7 @@ class Proxy(proxy.Proxy):
         :param timeout: seconds
         :raises exceptions.ResourceFailure: it failed; why
         """
-        for now in self._looks(backup, timeout):
+        for now in self._looks(backup, timeout, project_id):
             if progress is not None:
                 progress(now.progress or 0)
             if now.status == 'available':
@@ -176,14 +246,18 @@ class Proxy(proxy.Proxy):
         raise _too_long(f'backup {_id(backup)}')
 
     def wait_for_backup_deleted(
-        self, backup: str | _Backup, timeout: float = float('inf')
+        self,
+        backup: str | _Backup,
+        timeout: float = float('inf'),
+        *,
+        project_id: str | None = None,
     ) -> None:
         """Wait until a backup is gone.
 
         :raises exceptions.ResourceFailure: it cannot be deleted; why
         """
         with contextlib.suppress(exceptions.NotFoundException):
-            for now in self._looks(backup, timeout):
+            for now in self._looks(backup, timeout, project_id):
                 if (now.deletion or {}).get('status') == 'failed':
                     raise exceptions.ResourceFailure(
                         f'backup {now.id} is not deleted: '
@@ -196,12 +270,16 @@ class Proxy(proxy.Proxy):
         backup: str | _Backup,
         progress: Callable[[int], None] | None = None,
         timeout: float = float('inf'),
+        *,
+        project_id: str | None = None,
     ) -> list[dict[str, typing.Any]]:
         """Wait until a backup is verified; returns what is wrong with it.
 
         :raises exceptions.ResourceFailure: it could not be verified; why
         """
-        work = self._wait_for(backup, 'verification', progress, timeout)
+        work = self._wait_for(
+            backup, 'verification', progress, timeout, project_id
+        )
         findings: list[dict[str, typing.Any]] = work['findings']
         return findings
 
@@ -215,9 +293,8 @@ class Proxy(proxy.Proxy):
 
         :raises exceptions.ResourceFailure: it could not be made; why
         """
-        return str(
-            self._wait_for(backup, 'export', progress, timeout)['image_id']
-        )
+        work = self._wait_for(backup, 'export', progress, timeout)
+        return str(work['image_id'])
 
     def _wait_for(
         self,
@@ -225,8 +302,9 @@ class Proxy(proxy.Proxy):
         work: str,
         progress: Callable[[int], None] | None,
         timeout: float,
+        project_id: str | None = None,
     ) -> dict[str, typing.Any]:
-        for now in self._looks(backup, timeout):
+        for now in self._looks(backup, timeout, project_id):
             state: dict[str, typing.Any] = getattr(now, work) or {}
             if progress is not None:
                 progress(state.get('percent') or 0)
@@ -241,23 +319,37 @@ class Proxy(proxy.Proxy):
         raise _too_long(f'{work} of backup {_id(backup)}')
 
     def _looks(
-        self, backup: str | _Backup, timeout: float
+        self, backup: str | _Backup, timeout: float, project_id: str | None
     ) -> Iterator[_Backup]:
+        def ask() -> _Backup:
+            return self.get_backup(_id(backup), project_id=project_id)
+
         deadline = time.monotonic() + timeout
         while True:
-            yield self.get_backup(_id(backup))
+            left = deadline - time.monotonic()
+            yield patience.look(ask, min(left, patience.PATIENCE))
             if time.monotonic() > deadline:
                 return
             time.sleep(_INTERVAL)
 
     def _act(
-        self, backup: str | _Backup, verb: str, body: typing.Any = None
+        self,
+        backup: str | _Backup,
+        verb: str,
+        body: typing.Any = None,
+        project_id: str | None = None,
     ) -> typing.Any:
-        return self._get_resource(_Backup, backup).act(self, verb, body)
+        return self._get_resource(_Backup, backup).act(
+            self, verb, body, _query(project_id)
+        )
 
 
 def _id(backup: str | _Backup) -> str:
     return backup if isinstance(backup, str) else str(backup.id)
+
+
+def _query(project_id: str | None) -> dict[str, typing.Any]:
+    return {} if project_id is None else {'project_id': project_id}
 
 
 def _too_long(what: str) -> Exception:

@@ -667,8 +667,13 @@ class IsolationTest(SharedServerCase):
         project = self.demo.current_project_id
         found = admin.backups(project_id=project, server_id=self.server.id)
         self.assertEqual([self.backup.id], [each.id for each in found])
-        shown = admin.get(f'/backups/{self.backup.id}?project_id={project}')
-        self.assertEqual(project, shown.json()['backup']['project_id'])
+        shown = admin.get_backup(self.backup.id, project_id=project)
+        self.assertEqual(project, shown.project_id)
+        admin.update_backup(
+            self.backup.id, project_id=project, metadata={'seen': 'yes'}
+        )
+        shown = self.api.get_backup(self.backup.id)
+        self.assertEqual({'seen': 'yes'}, shown.metadata)
         # What is made of it would belong to the wrong project.
         response = self.post(
             f'/{self.backup.id}/images?project_id={project}',
@@ -680,8 +685,9 @@ class IsolationTest(SharedServerCase):
     def test_forced_deletion(self) -> None:
         server = self.create_server()
         backup = self.take(server)
-        admin = self.as_user('admin', 'demo')
-        admin.delete_backup(backup.id, force=True)
+        project = self.demo.current_project_id
+        admin = self.as_user('admin')
+        admin.delete_backup(backup.id, force=True, project_id=project)
         self.api.wait_for_backup_deleted(backup.id, timeout=60)
 
     def test_a_carrier_of_another_project(self) -> None:

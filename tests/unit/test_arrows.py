@@ -61,7 +61,7 @@ OWNERS: dict[str, set[str]] = {
     'flask': {'api'},
     'glanceclient': {'api'},
     'jsonschema': {'api'},
-    'keystoneauth1': {'backup/store', 'conf'},
+    'keystoneauth1': {'backup/store', 'client', 'conf'},
     'libvirt': {'virt'},
     'libvirt_qemu': {'virt'},
     'nbd': {'virt/nbd', 'virt/nbd_target'},
