@@ -26,6 +26,7 @@ ends with.
     │   ├── InstanceBusy
     │   ├── Cancelled
     │   ├── NoAnswer                          it may have begun: look first
+    │   ├── Interrupted
     │   └── SourceLost                        the disk went away while read
     ├── ChainBroken                         5  take a full backup
     │   ├── BitmapUnusable
@@ -73,6 +74,7 @@ __all__ = (
     'IllegalState',
     'InProgress',
     'InstanceBusy',
+    'Interrupted',
     'InvalidName',
     'InvalidOption',
     'InvalidSource',
@@ -205,6 +207,18 @@ class Cancelled(RetryLater):
     def __init__(self, reason: str) -> None:
         super().__init__(f'it was cancelled: {reason}')
         self.reason = reason
+
+
+class Interrupted(RetryLater):
+    """nova-compute ended in the middle of it."""
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(
+            f'nobody is at work on instance {instance} any more, and nothing '
+            'says how that ended: nova-compute was interrupted; see what '
+            'there is, and try again'
+        )
+        self.instance = instance
 
 
 class SourceLost(RetryLater):

@@ -36,6 +36,11 @@ __all__ = ('Asked', 'Controller')
 
 _POLL: typing.Final = 0.5
 
+#: Looks at an instance that is free, and of whose work there is no result,
+#: until it is clear that nobody is at it: Nova writes down a result a moment
+#: after it lets an instance go, and never if nova-compute has died.
+_FREE_LOOKS: typing.Final = 20
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
@@ -96,22 +101,31 @@ class Controller:
         """Wait until it has ended.
 
         :raises exception.WorkerFailed: it failed; its reason
+        :raises exception.Interrupted: nobody is at it any more
         """
-        while True:
-            for event in self._events(asked):
-                if event.result == 'Error':
-                    raise exception.WorkerFailed(
-                        event.details or 'the log of nova-compute tells why'
-                    )
-                if event.result == 'Success':
-                    # The instance is free a moment later.
-                    self._wait_until_free(asked)
-                    return
+        free = 0
+        while not self._has_succeeded(asked):
+            free = free + 1 if self._is_free(asked) else 0
+            if free > _FREE_LOOKS:
+                raise exception.Interrupted(asked.instance)
+            time.sleep(_POLL)
+        # The instance is free a moment later.
+        while not self._is_free(asked):
             time.sleep(_POLL)
 
-    def _wait_until_free(self, asked: Asked) -> None:
-        while self._instance(asked.context, asked.instance).task_state:
-            time.sleep(_POLL)
+    def _has_succeeded(self, asked: Asked) -> bool:
+        for event in self._events(asked):
+            if event.result == 'Error':
+                raise exception.WorkerFailed(
+                    event.details or 'the log of nova-compute tells why'
+                )
+            if event.result == 'Success':
+                return True
+        return False
+
+    def _is_free(self, asked: Asked) -> bool:
+        instance = self._instance(asked.context, asked.instance)
+        return instance.task_state is None
 
     def _events(self, asked: Asked) -> typing.Any:
         context = asked.context

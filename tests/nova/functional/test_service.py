@@ -32,6 +32,7 @@ import fixtures
 from nova.compute import task_states
 from nova.compute import vm_states
 import nova.conf
+from nova import config as nova_config
 from nova import context as nova_context
 from nova import objects
 from nova.tests.functional.libvirt import base
@@ -39,6 +40,7 @@ from nova import utils
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 
+from ekko_nova.compute import controller
 from ekko_nova.compute import driver
 from ekko_nova.compute import restores
 from ekko_nova.compute import rpcapi
@@ -282,6 +284,58 @@ class WithStoreTest(ServiceCase):
         # There is no libvirt here to look for what is left.
         self.assertIn('cancelled', self.stdlog.logger.output)
         self.assertEqual(BACKUP, state.backup_of(self.instance()))
+
+    def _controller(self) -> controller.Controller:
+        self.useFixture(
+            fixtures.MonkeyPatch('ekko_nova.compute.controller._POLL', 0.01)
+        )
+        # The harness has done that.
+        with mock.patch.object(nova_config, 'parse_args', autospec=True):
+            return controller.Controller([])
+
+    def test_waiting_for_a_backup(self) -> None:
+        asks = self._controller()
+        asked = asks.create_backup(self.server['id'], full=False, quiesce=None)
+        error = self.assertRaises(exception.WorkerFailed, asks.wait, asked)
+        self.assertIn('connecting to', error.reason)
+
+    def test_waiting_for_a_backup_that_nobody_takes(self) -> None:
+        """nova-compute ended while the backup waited for its turn."""
+        asks = self._controller()
+        backups = self.service.driver._ekko.extension.backups
+        let_go = threading.Event()
+        self.addCleanup(let_go.set)
+        for _ in range(nova.conf.CONF.ekko.max_backups):
+            backups._pool.submit(let_go.wait)
+        asked = asks.create_backup(self.server['id'], full=False, quiesce=None)
+        self.assertEqual('image_backup', self.instance().task_state)
+        # As its successor does.
+        successor = threading.Timer(
+            1,
+            state.end_backup,
+            (self.context, self.server['id'], asked.backup),
+            {'unsettled': 'its process has ended'},
+        )
+        successor.start()
+        self.addCleanup(successor.join)
+        self.assertRaises(exception.Interrupted, asks.wait, asked)
+        self.assertIsNone(self.instance().task_state)
+
+    def test_waiting_for_a_restore_that_is_undone(self) -> None:
+        """Of which Nova has an event that never ends."""
+        asks = self._controller()
+        uuid = self.server['id']
+        context = nova_context.RequestContext('user', 'project', True)
+        state.begin_restore(context, uuid, BACKUP)
+        objects.InstanceAction.action_start(
+            context, uuid, 'instance_backup_restore'
+        )
+        objects.InstanceActionEvent.event_start(
+            context, uuid, 'compute_rebuild_instance'
+        )
+        self.service.driver._ekko.extension.restores.resume(self.instance())
+        asked = controller.Asked(uuid, 'project', BACKUP, context)
+        self.assertRaises(exception.Interrupted, asks.wait, asked)
 
     def test_the_lock_is_novas(self) -> None:
         def busy() -> None:
