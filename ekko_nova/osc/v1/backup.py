@@ -13,6 +13,8 @@
 """Take, list, show, change, delete, cancel and verify backups."""
 
 import argparse
+import functools
+import itertools
 import time
 import typing
 
@@ -22,6 +24,7 @@ from osc_lib.command import command
 from osc_lib import exceptions
 from osc_lib import utils
 
+from ekko_nova.client import patience
 from ekko_nova.osc.v1 import base
 
 __all__ = (
@@ -126,11 +129,16 @@ class CreateBackup(command.ShowOne):
         )
         if parsed_args.wait:
             with base.reporting(f'backup of {server.name}') as report:
-                backup = proxy.wait_for_backup(backup, report)
+                # An administrator's may be that of another project.
+                backup = proxy.wait_for_backup(
+                    backup, report, project_id=backup.project_id
+                )
                 # Nova lets the server go a moment later; what is typed next
                 # may be about the server. Unless it is gone by then.
                 while (
-                    found := compute.find_server(server.id)
+                    found := patience.look(
+                        functools.partial(compute.find_server, server.id)
+                    )
                 ) and found.task_state == _BACKUP_TASK:
                     time.sleep(base.INTERVAL)
         return base.shown(backup)
@@ -176,18 +184,17 @@ class ListBackup(command.Lister):
             action='store_true',
             help='Include all projects (admin only)',
         )
-        parser.add_argument(
-            '--project',
-            metavar='<project-id>',
-            help='Only backups of this project (ID; admin only)',
-        )
+        base.add_project(parser, 'Only backups of this project')
         parser.add_argument(
             '--marker',
             metavar='<backup-id>',
             help='Begin after this backup of the previous page',
         )
         parser.add_argument(
-            '--limit', type=int, metavar='<number>', help='List that many'
+            '--limit',
+            type=_positive,
+            metavar='<number>',
+            help='List that many, if there are (default: all)',
         )
         return parser
 
@@ -199,14 +206,13 @@ class ListBackup(command.Lister):
             'since': parsed_args.since,
             'sort': parsed_args.sort,
             'all_projects': 'true' if parsed_args.all_projects else None,
-            'project_id': parsed_args.project,
+            'project_id': base.project_of(self, parsed_args),
             'marker': parsed_args.marker,
             'limit': parsed_args.limit,
         }
-        query = {key: value for key, value in wanted.items() if value}
-        if parsed_args.limit:
-            # Of openstacksdk: a page, and not the pages after it.
-            query['paginated'] = False
+        query = {
+            key: value for key, value in wanted.items() if value is not None
+        }
         columns = [
             'id',
             'name',
@@ -226,7 +232,10 @@ class ListBackup(command.Lister):
             ]
         if parsed_args.all_projects:
             columns.append('project_id')
-        found = base.backups_of(self).backups(**query)
+        # Of the service it is the size of a page, which it has a limit for.
+        found = itertools.islice(
+            base.backups_of(self).backups(**query), parsed_args.limit
+        )
         return columns, [
             utils.get_item_properties(
                 backup,
@@ -245,17 +254,27 @@ class ListBackup(command.Lister):
         return name_or_id if server is None else str(server.id)
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'{text!r} is no positive number')
+    return int(text)
+
+
 class ShowBackup(command.ShowOne):
     """Show a backup: its disks, sizes, and why it was full if it was."""
 
     def get_parser(self, prog_name: str) -> _Parser:
         parser = super().get_parser(prog_name)
         base.add_backup(parser)
+        base.add_project(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
-        backup = base.find(self, parsed_args.backup)
-        return base.shown(base.backups_of(self).get_backup(backup.id))
+        project = base.project_of(self, parsed_args)
+        backup = base.find(self, parsed_args.backup, project)
+        return base.shown(
+            base.backups_of(self).get_backup(backup.id, project_id=project)
+        )
 
 
 class SetBackup(command.Command):
@@ -277,11 +296,13 @@ class SetBackup(command.Command):
             'damaged; error, of one that is being taken by a host that is '
             'lost (admin only)',
         )
+        base.add_project(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         proxy = base.backups_of(self)
-        backup = base.find(self, parsed_args.backup)
+        project = base.project_of(self, parsed_args)
+        backup = base.find(self, parsed_args.backup, project)
         changes: dict[str, typing.Any] = {}
         if parsed_args.name is not None:
             changes['name'] = parsed_args.name
@@ -293,9 +314,11 @@ class SetBackup(command.Command):
                 **parsed_args.properties,
             }
         if changes:
-            proxy.update_backup(backup.id, **changes)
+            proxy.update_backup(backup.id, project_id=project, **changes)
         if parsed_args.status:
-            proxy.reset_backup_status(backup, parsed_args.status)
+            proxy.reset_backup_status(
+                backup, parsed_args.status, project_id=project
+            )
 
 
 class UnsetBackup(command.Command):
@@ -320,10 +343,12 @@ class UnsetBackup(command.Command):
             default=[],
             help='Property to remove (repeat option to remove several)',
         )
+        base.add_project(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        backup = base.find(self, parsed_args.backup)
+        project = base.project_of(self, parsed_args)
+        backup = base.find(self, parsed_args.backup, project)
         changes: dict[str, typing.Any] = {}
         if parsed_args.name:
             changes['name'] = None
@@ -339,7 +364,9 @@ class UnsetBackup(command.Command):
                 del metadata[key]
             changes['metadata'] = metadata
         if changes:
-            base.backups_of(self).update_backup(backup.id, **changes)
+            base.backups_of(self).update_backup(
+                backup.id, project_id=project, **changes
+            )
 
 
 class DeleteBackup(command.Command):
@@ -354,17 +381,21 @@ class DeleteBackup(command.Command):
             help='Delete although the compute host is lost that takes or '
             'deletes it (admin only)',
         )
+        base.add_project(parser)
         base.add_wait(parser, 'until they are gone')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         proxy = base.backups_of(self)
+        project = base.project_of(self, parsed_args)
         begun = []
         failed = 0
         for name_or_id in parsed_args.backup:
             try:
-                backup = base.find(self, name_or_id)
-                proxy.delete_backup(backup, force=parsed_args.force)
+                backup = base.find(self, name_or_id, project)
+                proxy.delete_backup(
+                    backup, force=parsed_args.force, project_id=project
+                )
             except _FAILURES as e:
                 self.log.error('%s: %s', name_or_id, e)
                 failed += 1
@@ -372,7 +403,7 @@ class DeleteBackup(command.Command):
                 begun.append(backup)
         for backup in begun if parsed_args.wait else ():
             try:
-                proxy.wait_for_backup_deleted(backup)
+                proxy.wait_for_backup_deleted(backup, project_id=project)
             except _FAILURES as e:
                 self.log.error('%s', e)
                 failed += 1
@@ -389,11 +420,13 @@ class CancelBackup(command.Command):
     def get_parser(self, prog_name: str) -> _Parser:
         parser = super().get_parser(prog_name)
         base.add_backup(parser)
+        base.add_project(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        backup = base.find(self, parsed_args.backup)
-        base.backups_of(self).cancel_backup(backup)
+        project = base.project_of(self, parsed_args)
+        backup = base.find(self, parsed_args.backup, project)
+        base.backups_of(self).cancel_backup(backup, project_id=project)
 
 
 class VerifyBackup(command.Lister):
@@ -411,6 +444,7 @@ class VerifyBackup(command.Lister):
             action='store_true',
             help='Read every stored byte, instead of names and sizes only',
         )
+        base.add_project(parser)
         base.add_wait(parser, 'until it is verified')
         return parser
 
@@ -421,12 +455,15 @@ class VerifyBackup(command.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
         proxy = base.backups_of(self)
-        backup = base.find(self, parsed_args.backup)
-        proxy.verify_backup(backup, deep=parsed_args.deep)
+        project = base.project_of(self, parsed_args)
+        backup = base.find(self, parsed_args.backup, project)
+        proxy.verify_backup(backup, deep=parsed_args.deep, project_id=project)
         findings: list[dict[str, typing.Any]] = []
         if parsed_args.wait:
             with base.reporting(f'verifying {backup.id}') as report:
-                findings = proxy.wait_for_verification(backup, report)
+                findings = proxy.wait_for_verification(
+                    backup, report, project_id=project
+                )
             if not findings:
                 self.log.info('Backup %s is what it was.', backup.id)
         self._damaged = bool(findings)

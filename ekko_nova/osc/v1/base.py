@@ -21,16 +21,19 @@ from openstack import exceptions as sdk_exceptions
 from osc_lib.cli import format_columns
 from osc_lib.cli import parseractions
 from osc_lib import exceptions
+from oslo_utils import uuidutils
 
 from ekko_nova.osc import progress
 
 __all__ = (
     'INTERVAL',
     'add_backup',
+    'add_project',
     'add_property',
     'add_wait',
     'backups_of',
     'find',
+    'project_of',
     'reporting',
     'shown',
 )
@@ -66,6 +69,18 @@ def add_backup(
     )
 
 
+def add_project(
+    parser: argparse.ArgumentParser,
+    help_: str = 'Project with the backup, if not your own',
+) -> None:
+    """The option ``--project``."""
+    parser.add_argument(
+        '--project',
+        metavar='<project>',
+        help=f'{help_} (name or ID; admin only)',
+    )
+
+
 def add_property(parser: argparse.ArgumentParser, help_: str) -> None:
     """The option ``--property``."""
     parser.add_argument(
@@ -87,12 +102,50 @@ def backups_of(command: typing.Any) -> typing.Any:
     return command.app.client_manager.instance_backup
 
 
-def find(command: typing.Any, name_or_id: str) -> typing.Any:
-    """The backup that somebody named.
+def project_of(
+    command: typing.Any, parsed_args: argparse.Namespace
+) -> str | None:
+    """ID of the project that somebody named, if they did.
 
     :raises osc_lib.exceptions.CommandError: there is none, or several
     """
-    found = backups_of(command).find_backup(name_or_id)
+    name_or_id = parsed_args.project
+    if name_or_id is None:
+        return None
+    identity = command.app.client_manager.sdk_connection.identity
+    try:
+        project = identity.find_project(name_or_id) if name_or_id else None
+    except sdk_exceptions.ForbiddenException:
+        # Not everybody may look for projects; ours has the last word.
+        return str(name_or_id)
+    except sdk_exceptions.DuplicateResource as e:
+        raise exceptions.CommandError(str(e)) from e
+    if project is not None:
+        return str(project.id)
+    # Backups outlive their project.
+    if uuidutils.is_uuid_like(name_or_id):
+        return str(name_or_id)
+    raise exceptions.CommandError(
+        f'No project found with the name or ID {name_or_id!r}.'
+    )
+
+
+def find(
+    command: typing.Any, name_or_id: str, project: str | None = None
+) -> typing.Any:
+    """The backup that somebody named.
+
+    :param project: ID of the one it is in, if that is not their own
+    :raises osc_lib.exceptions.CommandError: there is none, or several
+    """
+    if not name_or_id:
+        raise exceptions.CommandError(
+            'The name of the backup is empty; is a variable not set?'
+        )
+    try:
+        found = backups_of(command).find_backup(name_or_id, project_id=project)
+    except sdk_exceptions.DuplicateResource as e:
+        raise exceptions.CommandError(f'{e}; name one by its ID.') from e
     if found is None:
         raise exceptions.CommandError(
             f'No backup found with the name or ID {name_or_id!r}; '

@@ -22,6 +22,7 @@ from osc_lib.cli import parseractions
 from osc_lib.command import command
 from osc_lib import exceptions
 
+from ekko_nova.client import patience
 from ekko_nova.osc.v1 import base
 
 __all__ = ('ExportBackup', 'RestoreBackup')
@@ -32,15 +33,21 @@ _Table: typing.TypeAlias = tuple[typing.Any, typing.Any]
 _ONLY_NEW: typing.Final = (
     'flavor',
     'network',
-    'nic',
+    'port',
+    'no_network',
     'key_name',
     'availability_zone',
     'host',
     'security_group',
     'user_data',
     'config_drive',
-    'properties',
+    'property',
 )
+
+#: Looks at a server that is free, and of whose restore there is no result,
+#: until it is clear that nobody is at it: Nova writes down a result a moment
+#: after it lets a server go, and never if nova-compute has died.
+_FREE_LOOKS: typing.Final = 10
 
 
 class RestoreBackup(command.ShowOne):
@@ -70,13 +77,22 @@ class RestoreBackup(command.ShowOne):
             help='Make a new server of this name',
         )
         _add_new_server(parser)
+        base.add_project(
+            parser, 'Project with the backup, if not your own; only in place'
+        )
         base.add_wait(parser, 'until the server is there as it was')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
-        backup = base.find(self, parsed_args.backup)
+        project = base.project_of(self, parsed_args)
+        if project is not None and parsed_args.new_server is not None:
+            raise exceptions.CommandError(
+                '--project is for a restore in place: a new server belongs to '
+                'the project that it is made in.'
+            )
+        backup = base.find(self, parsed_args.backup, project)
         if parsed_args.new_server is None:
-            server = self._in_place(backup, parsed_args)
+            server = self._in_place(backup, project, parsed_args)
         else:
             server = self._new(backup, parsed_args)
         shown = {
@@ -93,7 +109,10 @@ class RestoreBackup(command.ShowOne):
         return self.app.client_manager.sdk_connection.compute
 
     def _in_place(
-        self, backup: typing.Any, parsed_args: argparse.Namespace
+        self,
+        backup: typing.Any,
+        project: str | None,
+        parsed_args: argparse.Namespace,
     ) -> typing.Any:
         for name in _ONLY_NEW:
             if getattr(parsed_args, name):
@@ -103,7 +122,9 @@ class RestoreBackup(command.ShowOne):
                 )
         if parsed_args.server is not None:
             server = self._compute.find_server(
-                parsed_args.server, ignore_missing=False
+                parsed_args.server,
+                ignore_missing=False,
+                all_projects=project is not None,
             )
             if server.id != backup.server_id:
                 raise exceptions.CommandError(
@@ -111,30 +132,45 @@ class RestoreBackup(command.ShowOne):
                     f'not of {server.id}; use --new-server NAME to make '
                     'another server of it.'
                 )
-        restore = base.backups_of(self).restore_backup(backup)
+        restore = base.backups_of(self).restore_backup(
+            backup, project_id=project
+        )
         if parsed_args.wait:
             with base.reporting('restore'):
                 self._wait_in_place(restore)
         return self._compute.get_server(backup.server_id)
 
     def _wait_in_place(self, restore: typing.Any) -> None:
-        while True:
-            action = self._compute.get_server_action(
+        free = 0
+        while free < _FREE_LOOKS:
+            server = self._look_at_server(restore.server_id)
+            if self._has_result(restore) and server.task_state is None:
+                return
+            free = 0 if server.task_state else free + 1
+            time.sleep(base.INTERVAL)
+        raise exceptions.CommandError(
+            'The restore was interrupted, as by a restart of its compute '
+            f'host; server {restore.server_id} is {server.status}. See what '
+            'its disks hold, and restore it again.'
+        )
+
+    def _has_result(self, restore: typing.Any) -> bool:
+        action = patience.look(
+            lambda: self._compute.get_server_action(
                 restore.request_id, restore.server_id
             )
-            for event in action.events or ():
-                if event.get('result') == 'Error':
-                    raise exceptions.CommandError(
-                        'The restore failed: '
-                        f'{event.get("details") or "ask your operator"}'
-                    )
-            server = self._compute.get_server(restore.server_id)
-            finished = any(
-                event.get('result') for event in action.events or ()
-            )
-            if finished and server.task_state is None:
-                return
-            time.sleep(base.INTERVAL)
+        )
+        results = {
+            event.get('result'): event.get('details')
+            for event in action.events or ()
+        }
+        if 'Error' in results:
+            reason = results['Error'] or 'ask your operator'
+            raise exceptions.CommandError(f'The restore failed: {reason}')
+        return any(results)
+
+    def _look_at_server(self, server_id: str) -> typing.Any:
+        return patience.look(lambda: self._compute.get_server(server_id))
 
     def _new(
         self, backup: typing.Any, parsed_args: argparse.Namespace
@@ -160,7 +196,7 @@ class RestoreBackup(command.ShowOne):
     def _wait_for_new(self, server: typing.Any) -> typing.Any:
         while server.status not in ('ACTIVE', 'ERROR'):
             time.sleep(base.INTERVAL)
-            server = self._compute.get_server(server.id)
+            server = self._look_at_server(server.id)
         if server.status == 'ERROR':
             fault = server.fault or {}
             raise exceptions.CommandError(
@@ -184,15 +220,17 @@ class RestoreBackup(command.ShowOne):
             'security_groups': [
                 {'name': name} for name in parsed_args.security_group
             ],
-            'metadata': parsed_args.properties,
+            'metadata': parsed_args.property,
             'config_drive': parsed_args.config_drive or None,
             'user_data': _read(parsed_args.user_data),
         }
         return {key: value for key, value in wanted.items() if value}
 
     def _networks(self, parsed_args: argparse.Namespace) -> typing.Any:
-        if parsed_args.nic:
-            return parsed_args.nic
+        if parsed_args.no_network:
+            return 'none'
+        if parsed_args.port:
+            return [{'port': port} for port in parsed_args.port]
         network = self.app.client_manager.sdk_connection.network
         found = [
             {'uuid': network.find_network(name, ignore_missing=False).id}
@@ -218,16 +256,12 @@ def _add_new_server(parser: _Parser) -> None:
     nics.add_argument(
         '--port',
         metavar='<port-id>',
-        dest='nic',
-        action=_Ports,
+        action='append',
+        default=[],
         help='Port to have (ID; repeat option for several)',
     )
     nics.add_argument(
-        '--no-network',
-        dest='nic',
-        action='store_const',
-        const='none',
-        help='Be on no network',
+        '--no-network', action='store_true', help='Be on no network'
     )
     group.add_argument(
         '--key-name', metavar='<key-name>', help='Key pair to inject'
@@ -254,25 +288,9 @@ def _add_new_server(parser: _Parser) -> None:
     group.add_argument(
         '--property',
         metavar='<key=value>',
-        dest='properties',
         action=parseractions.KeyValueAction,
         help='Property of the server (repeat option to set several)',
     )
-
-
-class _Ports(argparse.Action):
-    """Collects ports, as Nova wants them."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: typing.Any,
-        option_string: str | None = None,
-    ) -> None:
-        del parser, option_string
-        before = getattr(namespace, self.dest) or []
-        setattr(namespace, self.dest, [*before, {'port': values}])
 
 
 def _read(path: str | None) -> str | None:
