@@ -53,6 +53,7 @@ ends with.
         ├── HypervisorFailed
         ├── WorkerFailed
         ├── NotStarted
+        ├── NovaMissing
         └── DriverMissing
 
 A message names the thing and the remedy, and derives from typed attributes.
@@ -80,6 +81,7 @@ __all__ = (
     'InvalidSource',
     'NoAnswer',
     'NotStarted',
+    'NovaMissing',
     'ObjectDamaged',
     'ObjectExists',
     'ObjectMissing',
@@ -488,6 +490,21 @@ class NotStarted(OperatorNeeded):
         )
         self.host = host
         self.reason = reason
+
+
+class NovaMissing(OperatorNeeded):
+    """What is asked for goes through Nova, which is not here.
+
+    :ivar module: that cannot be imported
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f'Nova is not installed here (there is no module {module}); run '
+            'this where nova-api is installed, with the ekko-manage of its '
+            'Python'
+        )
+        self.module = module
 
 
 class Refused(CallerMistake):

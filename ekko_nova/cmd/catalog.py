@@ -22,12 +22,16 @@ from cliff import show
 from ekko_nova.backup import prune
 from ekko_nova.cmd import base
 from ekko_nova.cmd import describe
+from ekko_nova import exception
 
 __all__ = ('Delete', 'List', 'Show')
 
 
 class List(base.StoreCommand, lister.Lister):
     """List the backups of a store, oldest first.
+
+    What is known of a backup may be damaged: then it is left out, its name is
+    printed to standard error, and the status is 6.
 
     Examples::
 
@@ -45,6 +49,11 @@ class List(base.StoreCommand, lister.Lister):
         )
         return parser
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        self._damaged = False
+        status = super().run(parsed_args)
+        return status or (exception.DataDamaged.exit_code * self._damaged)
+
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[typing.Any, typing.Any]:
@@ -52,6 +61,7 @@ class List(base.StoreCommand, lister.Lister):
             survey = it.catalog.survey(parsed_args.server)
         for damage in survey.damaged:
             self.log.error('%s', damage)
+        self._damaged = bool(survey.damaged)
         rows = [describe.list_row(record) for record in survey.records]
         return describe.LIST_COLUMNS, rows
 

@@ -49,13 +49,13 @@ class InstanceCommand(base.Command):
         try:
             # What Nova's libraries warn of is for those who write them.
             warnings.simplefilter('ignore')
-            # Nova is there where this is of use, and nowhere else. Before
-            # any of it is imported: left to choose, it patches the library.
+            # Before any of Nova is imported: left to choose, it patches the
+            # library.
             backend = importlib.import_module('oslo_service.backend')
             backend.init_backend(backend.BackendType.THREADING)
             module = importlib.import_module('ekko_nova.compute.controller')
         except ModuleNotFoundError as e:
-            raise exception.DriverMissing('nova', str(e.name), 'none') from e
+            raise exception.NovaMissing(str(e.name)) from e
         return module.Controller(
             parsed_args.nova_config_file or ['/etc/nova/nova.conf']
         )

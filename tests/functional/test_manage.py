@@ -384,6 +384,30 @@ class RefusalTest(ManageCase):
         line = self.refused(6, 'show', self.backup, names=path.name)
         self.assertIn('9', line)
 
+    def test_a_damaged_record(self) -> None:
+        """It is left out of the list, which says so; the others are in it."""
+        other = self.image('other.qcow2')
+        kept = self.manage('backup', other)['id']
+        [path] = (self.store / 'backups').rglob(f'{self.backup}.json')
+        path.write_bytes(b'{')
+        done = self.run_manage('list', '-f', 'json')
+        self.assertEqual(6, done.returncode, done.stderr)
+        self.assertEqual(
+            [kept], [row['id'] for row in json.loads(done.stdout)]
+        )
+        self.assertIn(f'{path.name} is damaged', done.stderr)
+
+    def test_where_nova_is_not(self) -> None:
+        self.options = []
+        for words in (
+            ('backup', 'a-server'),
+            ('restore', 'a-server', self.backup),
+            ('cancel', 'a-server', self.backup),
+        ):
+            line = self.refused(7, 'instance', *words, names='nova-api')
+            self.assertIn('Nova is not installed here', line)
+            self.assertIn('there is no module ', line)
+
     def test_stores(self) -> None:
         self.options = []
         self.refused(3, 'list', names='--store')
