@@ -40,24 +40,78 @@ class ScenarioTestCase(base.BackupTestCase):
                 '[validation] run_validation is False, and '
                 '[instance_backup] guest_access is ssh'
             )
+        if by_ssh and CONF.validation.auth_method != 'keypair':
+            raise cls.skipException(
+                '[validation] auth_method is not keypair, and '
+                '[instance_backup] guest_access is ssh'
+            )
 
     def start_guest(self) -> tuple[str, typing.Any]:
         """A server whose guest has booted, and what writes in it."""
+        self.resources: typing.Any = {}
         if CONF.instance_backup.guest_access == 'console':
             server = self.create_server()['id']
-            guest: typing.Any = guests.ConsoleGuest(self.servers, server)
+            guest = self.guest_of(server)
             guest.state()
             return server, guest
-        resources = self.get_test_validation_resources(self.clients)
-        made = self.create_server(
-            validatable=True, validation_resources=resources
-        )
-        shown = self.servers.show_server(made['id'])['server']
-        address = compute.get_server_ip(shown, validation_resources=resources)
-        key = resources['keypair']['private_key']
-        guest = guests.SshGuest(self.servers, made['id'], address, key)
+        self.resources = self.get_test_validation_resources(self.clients)
+        server = self.create_server(
+            validatable=True, validation_resources=self.resources
+        )['id']
+        guest = self.guest_of(server)
         guest.change()
-        return made['id'], guest
+        return server, guest
+
+    def guest_of(self, server: str) -> typing.Any:
+        """What writes in a server, and tells what is there."""
+        if CONF.instance_backup.guest_access == 'console':
+            return guests.ConsoleGuest(self.servers, server)
+        shown = self.servers.show_server(server)['server']
+        address = compute.get_server_ip(
+            shown, validation_resources=self.resources
+        )
+        key = self.resources['keypair']['private_key']
+        return guests.SshGuest(self.servers, server, address, key)
+
+    def create_server_from(self, backup: str) -> str:
+        """A server that is made of a backup, and can be reached as the first.
+
+        That one is gone: its floating IP is taken over.
+        """
+        network = self.get_tenant_network()
+        wanted: dict[str, typing.Any] = {
+            'name': data_utils.rand_name('restored'),
+            'flavorRef': CONF.compute.flavor_ref,
+            'networks': [{'uuid': network['id']}] if network else 'none',
+        }
+        if self.resources:
+            wanted['key_name'] = self.resources['keypair']['name']
+        if 'security_group' in self.resources:
+            group = self.resources['security_group']['name']
+            wanted['security_groups'] = [{'name': group}]
+        made = self.backups.create_server(backup, **wanted)
+        images = self.clients.image_client_v2
+        self.addCleanup(images.delete_image, made['image_id'])
+        self.addCleanup(
+            waiters.wait_for_server_termination, self.servers, made['id']
+        )
+        self.addCleanup(
+            test_utils.call_and_ignore_notfound_exc,
+            self.servers.delete_server,
+            made['id'],
+        )
+        self.wait_until_free(made['id'])
+        if CONF.instance_backup.guest_access == 'ssh':
+            compute.wait_for_ssh_or_ping(
+                self.servers.show_server(made['id'])['server'],
+                self.clients,
+                network,
+                validatable=True,
+                validation_resources=self.resources,
+                wait_until='SSHABLE',
+                set_floatingip=True,
+            )
+        return str(made['id'])
 
     def wait_until_free(self, server: str) -> None:
         """Wait until Nova has nothing more to do with a server."""
@@ -83,27 +137,8 @@ class RestoreTest(ScenarioTestCase):
         backup = self.create_backup(server)
         self.servers.delete_server(server)
         waiters.wait_for_server_termination(self.servers, server)
-        network = self.get_tenant_network()
-        made = self.backups.create_server(
-            backup['id'],
-            name=data_utils.rand_name('restored'),
-            flavorRef=CONF.compute.flavor_ref,
-            networks=[{'uuid': network['id']}] if network else 'none',
-        )
-        images = self.clients.image_client_v2
-        self.addCleanup(images.delete_image, made['image_id'])
-        self.addCleanup(
-            waiters.wait_for_server_termination, self.servers, made['id']
-        )
-        self.addCleanup(
-            test_utils.call_and_ignore_notfound_exc,
-            self.servers.delete_server,
-            made['id'],
-        )
-        self.wait_until_free(made['id'])
-        if CONF.instance_backup.guest_access == 'console':
-            again = guests.ConsoleGuest(self.servers, made['id'])
-            self.assertEqual(guest.after_boot(state), again.state())
+        again = self.guest_of(self.create_server_from(backup['id']))
+        self.assertEqual(guest.after_boot(state), again.state())
 
 
 class LiveMigrationTest(ScenarioTestCase):
