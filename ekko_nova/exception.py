@@ -458,13 +458,21 @@ class WorkerFailed(OperatorNeeded):
     """A process that nova-compute started could not do what it was to do.
 
     :ivar reason: its own words
+    :ivar kind: the name of the one of these classes that it failed with
     :ivar settled: whether the backup is listed as an error, and nothing is
         left of it
     """
 
-    def __init__(self, reason: str, *, settled: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        kind: str = 'WorkerFailed',
+        settled: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.kind = kind
         self.settled = settled
 
 

@@ -55,6 +55,7 @@ _STATUSES: typing.Final[dict[str, int]] = {
     'InvalidSource': 409,
     'NoAnswer': 504,
     'NotStarted': 409,
+    'ServerNotFound': 404,
     'StoreUnavailable': 503,
 }
 

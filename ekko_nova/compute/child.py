@@ -224,6 +224,7 @@ class Child:
                     case 'failed':
                         raise exception.WorkerFailed(
                             message['reason'],
+                            kind=message['kind'],
                             settled=message['settled'],
                         )
                     case kind:

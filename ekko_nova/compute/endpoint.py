@@ -13,9 +13,10 @@
 
 """What nova-compute does for our API, over Nova's own RPC.
 
-The methods answer with a document, not with exceptions: Nova lets only its
-own cross the wire. ``{"refused": null}``, or the name of one of
-:mod:`ekko_nova.exception` and its text::
+What the methods refuse they answer with a document, not with an exception:
+Nova lets only its own cross the wire. ``{"refused": null}``, or
+``ServerNotFound`` or the name of one of :mod:`ekko_nova.exception`, and its
+text::
 
     {"refused": "InstanceBusy", "reason": "instance … is active and …"}
 
@@ -30,6 +31,7 @@ from collections.abc import Callable
 import functools
 import typing
 
+from nova import exception as nova_exception
 from oslo_log import log as logging
 import oslo_messaging
 
@@ -51,12 +53,24 @@ def _answering(method: Callable[..., None]) -> Callable[..., _Answer]:
     def answer(*args: typing.Any, **kwargs: typing.Any) -> _Answer:
         try:
             method(*args, **kwargs)
-        except exception.EkkoError as e:
+        except (exception.EkkoError, nova_exception.InstanceNotFound) as e:
             LOG.info('%s refused: %s', method.__name__, e)
-            return {'refused': type(e).__name__, 'reason': str(e)}
+            return {'refused': _kind(e), 'reason': str(e)}
         return {'refused': None}
 
     return answer
+
+
+def _kind(error: Exception) -> str:
+    """What the API goes by."""
+    match error:
+        case exception.WorkerFailed():
+            return error.kind
+        case nova_exception.InstanceNotFound():
+            # It was deleted since the API has looked.
+            return 'ServerNotFound'
+        case _:
+            return type(error).__name__
 
 
 class Endpoint:

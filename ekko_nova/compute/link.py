@@ -35,8 +35,9 @@ a worker says
 ``log``                 ``level``, ``name``, ``text``
 ``local``               nothing is left on this host
 ``done``                last; with a ``result``
-``failed``              last; with a ``reason``, and whether it is
-                        ``settled``, that is, listed as an error
+``failed``              last; with a ``kind`` of
+                        :mod:`ekko_nova.exception`, a ``reason``, and whether
+                        it is ``settled``, that is, listed as an error
 ======================  ===================================================
 """
 

@@ -132,10 +132,10 @@ def main(arguments: list[str]) -> int:
         result = carry_out(orders.from_message(message), conversation)
         conversation.say('done', result=result)
     except exception.EkkoError as e:
-        _fail(conversation, str(e))
+        _fail(conversation, type(e), str(e))
     except Exception as e:
         LOG.exception('this should have been foreseen, please report it')
-        _fail(conversation, f'{type(e).__name__}: {e}')
+        _fail(conversation, exception.WorkerFailed, f'{type(e).__name__}: {e}')
     return 0
 
 
@@ -143,8 +143,17 @@ def _go_on(number: int, frame: types.FrameType | None) -> None:
     del number, frame
 
 
-def _fail(conversation: conversations.Conversation, reason: str) -> None:
-    conversation.say('failed', reason=reason, settled=conversation.settled)
+def _fail(
+    conversation: conversations.Conversation,
+    kind: type[exception.EkkoError],
+    reason: str,
+) -> None:
+    conversation.say(
+        'failed',
+        kind=kind.__name__,
+        reason=reason,
+        settled=conversation.settled,
+    )
 
 
 if __name__ == '__main__':

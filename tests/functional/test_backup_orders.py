@@ -83,6 +83,7 @@ class DeleteTest(OrdersCase):
                 exception.WorkerFailed, self.carry_out, order
             )
             self.assertIn(f'no backup {self.record.id}', str(error))
+            self.assertEqual('BackupNotFound', error.kind)
         self.assertEqual(self.record, self.catalog.get(self.record.id))
 
     def test_a_failure_is_noted(self) -> None:
@@ -127,6 +128,7 @@ class GiveUpTest(OrdersCase):
             exception.WorkerFailed, self.carry_out, order
         )
         self.assertIn('in progress', str(error))
+        self.assertEqual('InProgress', error.kind)
         # It has not been heard of for a while.
         past = begun.updated_at.replace(year=2000)
         self.catalog.put(dataclasses.replace(begun, updated_at=past))

@@ -40,6 +40,7 @@ from nova import utils
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 
+from ekko_nova.api import errors
 from ekko_nova.compute import controller
 from ekko_nova.compute import driver
 from ekko_nova.compute import restores
@@ -201,6 +202,16 @@ class WithStoreTest(ServiceCase):
         state.end_backup(self.context, uuid, BACKUP)
         self.assertEqual('image_backup', self.instance().task_state)
         self.assertIsNone(state.backup_of(self.instance()))
+
+    def test_a_server_that_was_deleted_since(self) -> None:
+        seen = self.instance()
+        self._delete_server(self.server)
+        for ask in (self.backups.create_backup, self.backups.restore_backup):
+            error = self.assertRaises(
+                exception.Refused, ask, self.context, seen, BACKUP
+            )
+            self.assertEqual('ServerNotFound', error.kind)
+            self.assertEqual(404, errors.from_ekko(error).status)
 
     def test_a_backup_before_the_last_is_settled(self) -> None:
         uuid = self.server['id']
