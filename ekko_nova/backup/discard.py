@@ -63,6 +63,7 @@ def unfinished(
     reason: str | None = None,
     *,
     own: bool = False,
+    beat: Callable[[], None] = lambda: None,
 ) -> bool:
     """Discard a backup that never became available, with all it stored.
 
@@ -72,11 +73,13 @@ def unfinished(
         from here
     :param reason: why there is no backup; the record's own by default
     :param own: its maker discards it
+    :param beat: called when nothing speaks against it any more, and then
+        with every object that goes
     :returns: false if it was completed after all, and nothing was done
     :raises exception.EkkoError: whatever the store raises
     """
     if own:
-        _remove(catalog, record, reason)
+        _remove(catalog, record, reason, beat)
         catalog.unfence(record.server, record.id)
         return True
     may_live = record.status is records.Status.CREATING
@@ -91,12 +94,15 @@ def unfinished(
             catalog.unfence(record.server, record.id)
         return False
     known = dataclasses.replace(now, requested=record.requested)
-    _remove(catalog, known, reason)
+    _remove(catalog, known, reason, beat)
     return True
 
 
 def _remove(
-    catalog: catalogs.Catalog, record: records.Record, reason: str | None
+    catalog: catalogs.Catalog,
+    record: records.Record,
+    reason: str | None,
+    beat: Callable[[], None],
 ) -> None:
     deleting = dataclasses.replace(
         record,
@@ -108,8 +114,9 @@ def _remove(
     # Nobody restores from it anyway, and there may be room when it is gone.
     with contextlib.suppress(exception.StoreFull):
         catalog.put(deleting)
+    beat()
     for disk in record.disks:
-        _remove_objects(catalog, disk.set, record.id)
+        _remove_objects(catalog, disk.set, record.id, beat)
     if record.requested:
         failed = dataclasses.replace(deleting, status=records.Status.ERROR)
         catalog.put(failed)
@@ -118,7 +125,10 @@ def _remove(
 
 
 def _remove_objects(
-    catalog: catalogs.Catalog, set_id: str, backup: str
+    catalog: catalogs.Catalog,
+    set_id: str,
+    backup: str,
+    beat: Callable[[], None],
 ) -> None:
     """Delete all that a backup stored of a disk; nobody else may need it."""
     store = catalog.store
@@ -144,6 +154,7 @@ def _remove_objects(
     # consecutive as it was.
     for name in reversed(names):
         store.delete(name)
+        beat()
 
 
 def _present(
@@ -195,10 +206,14 @@ def settle(
 
 
 def give_up(
-    catalog: catalogs.Catalog, settings: settings_.Settings, backup: str
+    catalog: catalogs.Catalog,
+    settings: settings_.Settings,
+    backup: str,
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
     """List a backup as an error whose maker is said to be dead.
 
+    :param beat: see :func:`unfinished`
     :raises exception.BackupNotFound: there is none of this id
     :raises exception.IllegalState: it is not being made
     :raises exception.InProgress: its maker shows signs of life
@@ -207,7 +222,8 @@ def give_up(
     if record.status is records.Status.CREATING:
         check_free(record, settings, force=True)
         known = dataclasses.replace(record, requested=True)
-        if unfinished(catalog, known, 'it was given up by an administrator'):
+        reason = 'it was given up by an administrator'
+        if unfinished(catalog, known, reason, beat=beat):
             return
         record = catalog.get(backup)
     raise exception.IllegalState(

@@ -201,9 +201,13 @@ def export(
 
 
 def fail(
-    order: orders.FailOrder, engine: engines.Engine
+    order: orders.FailOrder,
+    engine: engines.Engine,
+    conversation: conversations.Conversation,
 ) -> dict[str, typing.Any]:
     """List a backup as an error."""
     record = _record(order, engine)
-    discard.give_up(engine.catalog, engine.settings, record.id)
+    discard.give_up(
+        engine.catalog, engine.settings, record.id, conversation.begun
+    )
     return {}

@@ -69,6 +69,9 @@ class Events:
         """
         yield
 
+    def begun(self) -> None:
+        """It is not refused, and goes on."""
+
     def progress(self, message: links.Message) -> None:
         """It has come this far."""
 
@@ -82,8 +85,11 @@ class Events:
         """
         raise NotImplementedError
 
-    def discard(self) -> None:
-        """Nothing came of it."""
+    def ended(self, error: Exception | None) -> None:
+        """It has, or never began; nothing came of it if there is an error.
+
+        Whoever has it run calls this.
+        """
 
 
 class Child:
@@ -218,6 +224,7 @@ class Child:
                             link.send({'say': 'proceed', 'error': answer})
                     case 'begun':
                         stack.close()
+                        events.begun()
                     case 'done':
                         result: dict[str, typing.Any] = message['result']
                         return result

@@ -46,6 +46,7 @@ class Conversation:
         self._answered = threading.Event()
         self._cancelled: str | None = None
         self._error: str | None = None
+        self._begun = False
         self._reported = -math.inf
         #: Whether a backup that failed is listed as such.
         self.settled = False
@@ -74,6 +75,12 @@ class Conversation:
         try:
             yield
         finally:
+            self.begun()
+
+    def begun(self) -> None:
+        """Nobody needs to wait for that, nor keep off, any longer."""
+        if not self._begun:
+            self._begun = True
             self.say('begun')
 
     def upload(

@@ -177,7 +177,7 @@ class Endpoint:
     def give_up_backup(
         self, context: typing.Any, project: str, backup: str
     ) -> None:
-        """List a backup as an error whose host is lost."""
+        """Begin to list a backup as an error whose host is lost."""
         self._started(self._operations).give_up(context, project, backup)
 
     def _started(self, what: typing.Any) -> typing.Any:

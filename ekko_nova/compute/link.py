@@ -29,7 +29,8 @@ an order                first, once; see :mod:`.order`
 a worker says
 ======================  ===================================================
 ``quiet``               I am about to begin: keep others off the instance
-``begun``               that is not needed any more
+``begun``               that is not needed any more; or, of other work: it is
+                        not refused, and goes on
 ``upload``              a ``path``: to where nova-compute has been told
 ``progress``            ``disk``, ``position``, ``size``, ``moved``
 ``log``                 ``level``, ``name``, ``text``

@@ -13,7 +13,8 @@
 """What is done with stored backups on this host, whose ever they are.
 
 Deletions of one server's backups come one after the other; the rest goes side
-by side, as many at once as the host may.
+by side, as many at once as the host may. Backups that are given up wait for
+nobody: whoever asks waits to hear whether that is refused.
 """
 
 from collections.abc import Callable
@@ -36,6 +37,16 @@ __all__ = ('Operations',)
 
 LOG = logging.getLogger(__name__)
 
+_Order: typing.TypeAlias = (
+    orders.DeleteOrder
+    | orders.VerifyOrder
+    | orders.ExportOrder
+    | orders.FailOrder
+)
+
+#: Seconds that a request to give up a backup waits for the end of that.
+_MOMENT: typing.Final = 5.0
+
 
 class _Upload(children.Events):
     """Uploads what a worker has made, as the user who asked for it."""
@@ -53,7 +64,11 @@ class _Upload(children.Events):
         except (nova_exception.NovaException, OSError) as e:
             raise exception.TargetFailed(f'image {self._image}', str(e)) from e
 
-    def discard(self) -> None:
+    def ended(self, error: Exception | None) -> None:
+        if error is not None:
+            self._discard()
+
+    def _discard(self) -> None:
         """Nobody is to take it for whole."""
         images = glance.API()
         with contextlib.suppress(nova_exception.NovaException):
@@ -61,6 +76,30 @@ class _Upload(children.Events):
             found = images.get(self._context, self._image)
             if found['status'] != 'active':
                 images.delete(self._context, self._image)
+
+
+class _Begun(children.Events):
+    """Has one wait until a worker has begun, or is known not to."""
+
+    def __init__(self) -> None:
+        self._told: futures.Future[None] = futures.Future()
+
+    def begun(self) -> None:
+        if not self._told.done():
+            self._told.set_result(None)
+
+    def ended(self, error: Exception | None) -> None:
+        if error is None:
+            self.begun()
+        elif not self._told.done():
+            self._told.set_exception(error)
+
+    def wait(self) -> None:
+        """Until then.
+
+        :raises exception.EkkoError: it did not begin
+        """
+        self._told.result()
 
 
 class _Turns:
@@ -86,6 +125,11 @@ class _Turns:
                     return
                 work = line.pop(0)
             work()
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    """Without a turn, which others may have for hours."""
+    threading.Thread(target=work, daemon=True).start()
 
 
 class Operations:
@@ -116,7 +160,12 @@ class Operations:
         order = orders.DeleteOrder(
             self._sites.site(project), backup, context.request_id, force
         )
-        self._begin(order, 'deletion', children.Events(), server)
+        self._begin(
+            order,
+            'deletion',
+            children.Events(),
+            lambda work: self._pool.submit(self._turns.take, server, work),
+        )
 
     def verify(
         self, context: typing.Any, project: str, backup: str, *, deep: bool
@@ -128,7 +177,9 @@ class Operations:
         order = orders.VerifyOrder(
             self._sites.site(project), backup, context.request_id, deep
         )
-        self._begin(order, 'verification', children.Events())
+        self._begin(
+            order, 'verification', children.Events(), self._pool.submit
+        )
 
     def export(
         self,
@@ -146,33 +197,41 @@ class Operations:
         order = orders.ExportOrder(
             self._sites.site(project), backup, context.request_id, disk, image
         )
-        self._begin(order, 'export', _Upload(context, image))
+        events = _Upload(context, image)
+        self._begin(order, 'export', events, self._pool.submit)
 
     def give_up(self, context: typing.Any, project: str, backup: str) -> None:
-        """List a backup as an error that nobody makes any more."""
+        """Begin to list a backup as an error that nobody makes any more.
+
+        What it has stored is removed first, which may take long.
+
+        :raises exception.InProgress: something is done with it
+        :raises exception.WorkerFailed: it is made, or is not being made
+        """
         order = orders.FailOrder(
             self._sites.site(project), backup, context.request_id
         )
-        self._child(order).run(children.Events())
+        events = _Begun()
+        running = self._begin(order, 'removal', events, _at_once)
+        events.wait()
+        # It mostly ends at once; whoever looks then sees how.
+        running.child.ended.wait(_MOMENT)
 
     def close(self) -> None:
         """Have end what goes on: the service is about to stop."""
         self.running.close('nova-compute is being stopped')
         self._pool.shutdown(wait=False, cancel_futures=True)
         for events in tuple(self._waiting):
-            events.discard()
-
-    def _child(self, order: orders.Order) -> children.Child:
-        return children.Child(order, self._sites.conf.ekko.cancel_timeout)
+            events.ended(exception.Cancelled('nova-compute is being stopped'))
 
     def _begin(
         self,
-        order: orders.DeleteOrder | orders.VerifyOrder | orders.ExportOrder,
+        order: _Order,
         activity: str,
         events: children.Events,
-        server: str | None = None,
-    ) -> None:
-        child_ = self._child(order)
+        submit: Callable[[Callable[[], None]], object],
+    ) -> registry.Running:
+        child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
         running = registry.Running(child_, activity, order.backup)
         self.running.add(order.backup, running)
 
@@ -181,31 +240,31 @@ class Operations:
 
         self._waiting.add(events)
         try:
-            if server is None:
-                self._pool.submit(work)
-            else:
-                self._pool.submit(self._turns.take, server, work)
+            submit(work)
         except BaseException:
             self._waiting.discard(events)
             self.running.remove(order.backup)
             raise
+        return running
 
     def _run(self, running: registry.Running, events: children.Events) -> None:
         self._waiting.discard(events)
+        error: Exception | None = None
         try:
             result = running.child.run(events)
         except Exception as e:
+            error = e
             LOG.warning(
                 '%s of backup %s failed: %s',
                 *(running.activity, running.backup, e),
                 exc_info=not isinstance(e, exception.EkkoError),
             )
-            events.discard()
         else:
             LOG.info(
                 '%s of backup %s is done: %s',
                 *(running.activity, running.backup, result),
             )
         finally:
+            events.ended(error)
             running.child.ended.set()
             self.running.remove(running.backup)

@@ -91,7 +91,7 @@ def carry_out(
             case orders.ExportOrder():
                 return backup_orders.export(order, engine, conversation)
             case orders.FailOrder():
-                return backup_orders.fail(order, engine)
+                return backup_orders.fail(order, engine, conversation)
 
 
 @contextlib.contextmanager

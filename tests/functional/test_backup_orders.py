@@ -44,6 +44,16 @@ class _Uploads(children.Events):
         self.data = pathlib.Path(path).read_bytes()
 
 
+class _Begins(children.Events):
+    """Counts how often it is told to have begun."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def begun(self) -> None:
+        self.times += 1
+
+
 class OrdersCase(test_worker.WorkerCase):
     def setUp(self) -> None:
         super().setUp()
@@ -132,12 +142,19 @@ class GiveUpTest(OrdersCase):
         # It has not been heard of for a while.
         past = begun.updated_at.replace(year=2000)
         self.catalog.put(dataclasses.replace(begun, updated_at=past))
-        self.carry_out(order)
+        events = _Begins()
+        self.carry_out(order, events)
+        self.assertEqual(1, events.times)
         self.assertIs(records.Status.ERROR, self.catalog.get(begun.id).status)
 
     def test_not_one_that_is_available(self) -> None:
         order = orders.FailOrder(self.site, self.record.id, 'req-1')
-        self.assertRaises(exception.WorkerFailed, self.carry_out, order)
+        events = _Begins()
+        error = self.assertRaises(
+            exception.WorkerFailed, self.carry_out, order, events
+        )
+        self.assertEqual('IllegalState', error.kind)
+        self.assertEqual(0, events.times)
         self.assertEqual(self.record, self.catalog.get(self.record.id))
 
 

@@ -563,6 +563,49 @@ class TwoDeletionsTest(DiscardCase):
         self.assertEqual([], self.assert_sound())
 
 
+class GiveUpTest(DiscardCase):
+    def test_it_is_told_before_anything_goes(self) -> None:
+        job = self.begin()
+        job.__enter__()
+        self.write(job)
+        stored = len(list(self.store.list('sets/')))
+        seen = []
+
+        def beat() -> None:
+            status = self.catalog.get('slow').status
+            seen.append((status, len(list(self.store.list('sets/')))))
+
+        discard.give_up(self.catalog, IMPATIENT, 'slow', beat)
+        self.assertEqual(
+            [
+                (records.Status.DELETING, left)
+                for left in range(stored, -1, -1)
+            ],
+            seen,
+        )
+        self.assertGreater(stored, 3)
+        self.assertIs(records.Status.ERROR, self.catalog.get('slow').status)
+
+    def test_nothing_is_told_of_what_is_refused(self) -> None:
+        def beat() -> None:
+            self.fail('it was not to be begun')
+
+        with self.begin() as job:
+            self.assertRaises(
+                exception.InProgress,
+                discard.give_up,
+                *(self.catalog, engine.SETTINGS, 'slow', beat),
+            )
+            self.write(job)
+            job.commit()
+        self.assertRaises(
+            exception.IllegalState,
+            discard.give_up,
+            *(self.catalog, IMPATIENT, 'slow', beat),
+        )
+        self.assertEqual(['slow'], self.assert_sound())
+
+
 class HangsTest(DiscardCase):
     def test_only_an_administrator_ends_what_runs_here(self) -> None:
         patient = dataclasses.replace(engine.SETTINGS, heartbeat=1.0)

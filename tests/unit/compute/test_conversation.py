@@ -69,6 +69,13 @@ class ConversationTest(base.TestCase):
             positions.append(message['position'])
         self.assertEqual([0, 5, 10], positions)
 
+    def test_that_it_has_begun_is_told_once(self) -> None:
+        for _ in range(3):
+            self.worker.begun()
+        self.there.close()
+        self.assertEqual({'say': 'begun'}, self.nova.receive())
+        self.assertIsNone(self.nova.receive())
+
     def test_nobody_cancels(self) -> None:
         self.worker.listen()
         self.nova.send({'say': 'proceed'})
