@@ -19,7 +19,8 @@ nobody: whoever asks waits to hear whether that is refused.
 
 from collections.abc import Callable
 from concurrent import futures
-import contextlib
+from http import HTTPStatus
+import os
 import threading
 import typing
 
@@ -49,33 +50,50 @@ _MOMENT: typing.Final = 5.0
 
 
 class _Upload(children.Events):
-    """Uploads what a worker has made, as the user who asked for it."""
+    """Uploads what a worker has made, as the user who asked for it.
+
+    Another host may have been asked, too, and upload to the same image.
+    """
 
     def __init__(self, context: typing.Any, image: str) -> None:
         self._context = context
         self._image = image
+        self._broken = False
 
     def upload(self, path: str) -> None:
         try:
-            with open(path, 'rb') as data:
-                glance.API().update(
-                    self._context, self._image, {}, data, purge_props=False
-                )
-        except (nova_exception.NovaException, OSError) as e:
+            self._send(path)
+        # Nova translates some of what its client of Glance raises.
+        except Exception as e:
+            self._broken = getattr(e, 'code', None) != HTTPStatus.CONFLICT
             raise exception.TargetFailed(f'image {self._image}', str(e)) from e
+
+    def _send(self, path: str) -> None:
+        images = glance.API()
+        with open(path, 'rb') as data:
+            image = images.update(
+                self._context, self._image, {}, data, purge_props=False
+            )
+        if image['size'] != os.path.getsize(path):
+            # Where Glance fails Nova tries again, with the rest of the file.
+            images.delete(self._context, self._image)
+            raise OSError(f'Glance has {image["size"]} bytes of it')
 
     def ended(self, error: Exception | None) -> None:
         if error is not None:
             self._discard()
 
     def _discard(self) -> None:
-        """Nobody is to take it for whole."""
+        """Nobody is to wait for it, unless another host uploads to it."""
         images = glance.API()
-        with contextlib.suppress(nova_exception.NovaException):
-            # Another host may have been asked, too, and been quicker.
-            found = images.get(self._context, self._image)
-            if found['status'] != 'active':
+        try:
+            status = images.get(self._context, self._image)['status']
+            if status == 'queued' or (self._broken and status != 'active'):
                 images.delete(self._context, self._image)
+        except nova_exception.ImageNotFound:
+            pass
+        except Exception as e:
+            LOG.warning('image %s is left behind: %s', self._image, e)
 
 
 class _Begun(children.Events):

@@ -23,7 +23,9 @@ from unittest import mock
 import uuid
 
 import fixtures
+from glanceclient import exc as glance_exception
 from nova import context as nova_context
+from nova.image import glance
 from oslo_config import cfg
 
 from ekko_nova.backup import catalog as catalogs
@@ -142,3 +144,109 @@ class GiveUpTest(OperationsCase):
     def test_when_nova_compute_stops(self) -> None:
         self.operations.close()
         self.assertEqual('Cancelled', self.give_up()['refused'])
+
+
+class ExportTest(OperationsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.root / 'disk.qcow2'
+        self.path.write_bytes(b'a disk')
+        api = self.useFixture(
+            fixtures.MockPatchObject(glance, 'API', autospec=True)
+        )
+        self.images = api.mock.return_value
+
+    def export(self, status: str) -> None:
+        """One that ends with an image of this status."""
+        self.images.get.return_value = {'status': status}
+        self.images.delete.reset_mock()
+        self.operations.export(
+            self.context, _PROJECT, self.backup, disk='vda', image='an-image'
+        )
+        self.wait()
+
+    def assert_deleted(self, deleted: bool, what: object) -> None:
+        self.assertEqual(deleted, self.images.delete.called, str(what))
+
+    def test_an_upload_that_fails(self) -> None:
+        """Whatever it fails with: Nova translates some of it only."""
+
+        def run(events: children.Events) -> dict[str, int]:
+            error = children._uploaded(events, str(self.path))
+            raise exception.WorkerFailed(str(error))
+
+        self.worker(run)
+        conflict = glance_exception.HTTPConflict('of a test')
+        for error, status, deleted in (
+            (glance_exception.HTTPServiceUnavailable('x'), 'queued', True),
+            (glance_exception.HTTPServiceUnavailable('x'), 'saving', True),
+            (glance_exception.CommunicationError('x'), 'saving', True),
+            (ValueError('x'), 'saving', True),
+            # Another host has uploaded it since.
+            (glance_exception.CommunicationError('x'), 'active', False),
+            # Another host does, or did.
+            (conflict, 'saving', False),
+            (conflict, 'active', False),
+        ):
+            self.images.update.side_effect = error
+            self.export(status)
+            self.assert_deleted(deleted, (error, status))
+            self.assertIn(
+                f'export of backup {self.backup} failed: cannot write image '
+                f'an-image ({error})',
+                self.log.output,
+            )
+
+    def upload(self) -> str | None:
+        """Why it failed, if it did."""
+        events = operations._Upload(self.context, 'an-image')
+        return children._uploaded(events, str(self.path))
+
+    def test_an_upload_that_was_tried_again(self) -> None:
+        """Nova does not begin with the file anew."""
+
+        def update(
+            context: typing.Any,
+            image: str,
+            facts: typing.Any,
+            data: typing.BinaryIO,
+            purge_props: bool,
+        ) -> dict[str, typing.Any]:
+            data.read(tried)
+            return {'size': len(data.read())}
+
+        self.images.update.side_effect = update
+        tried = 0
+        self.assertIsNone(self.upload())
+        self.images.delete.assert_not_called()
+        tried = 2
+        self.assertIn('4 bytes', self.upload() or '')
+        self.images.delete.assert_called_once_with(self.context, 'an-image')
+
+    def test_it_never_came_to_an_upload(self) -> None:
+        self.worker(mock.Mock(side_effect=exception.WorkerFailed('no room')))
+        for status, deleted in (
+            ('queued', True),
+            ('saving', False),
+            ('active', False),
+        ):
+            self.export(status)
+            self.assert_deleted(deleted, status)
+
+    def test_the_image_cannot_be_deleted(self) -> None:
+        self.worker(mock.Mock(side_effect=exception.WorkerFailed('no room')))
+        self.images.delete.side_effect = (
+            glance_exception.HTTPServiceUnavailable('of a test')
+        )
+        self.export('queued')
+        self.assertIn('image an-image is left behind', self.log.output)
+
+    def test_one_that_waits_when_nova_compute_stops(self) -> None:
+        for _ in range(20):
+            self.operations._pool.submit(self.let_go.wait)
+        self.images.get.return_value = {'status': 'queued'}
+        self.operations.export(
+            self.context, _PROJECT, self.backup, disk='vda', image='an-image'
+        )
+        self.operations.close()
+        self.images.delete.assert_called_once_with(self.context, 'an-image')
