@@ -65,6 +65,9 @@ def goes_on(note: document.Document | None, stale_after: float) -> bool:
     """
     if note is None or note['status'] not in _WORKING:
         return False
+    if note['status'] == 'queued':
+        # It gives no signs of life meanwhile.
+        stale_after = max(stale_after, chain.WAITING)
     since = datetime.datetime.fromisoformat(note['updated_at'])
     age = timeutils.utcnow(with_timezone=True) - since
     return age.total_seconds() <= stale_after

@@ -39,6 +39,7 @@ from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 
 __all__ = (
+    'WAITING',
     'children',
     'is_abandoned',
     'is_silent',
@@ -48,9 +49,8 @@ __all__ = (
 )
 
 
-#: Seconds after which a backup is taken for forgotten that still waits for
-#: its turn.
-_WAITING: typing.Final = 86400.0
+#: Seconds after which is taken for forgotten what still waits for its turn.
+WAITING: typing.Final = 86400.0
 
 
 def parent_for(
@@ -137,7 +137,7 @@ def is_abandoned(record: records.Record, stale_after: float) -> bool:
         return False
     if record.process == process.NOBODY:
         # It waits for its turn, and gives no signs of life meanwhile.
-        stale_after = max(stale_after, _WAITING)
+        stale_after = max(stale_after, WAITING)
     return is_silent(record, stale_after)
 
 

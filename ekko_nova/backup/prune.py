@@ -22,6 +22,7 @@ A full store may not even take the status. Then the record goes at once, which
 says the same to everybody, and an interruption leaves objects nobody needs.
 """
 
+from collections.abc import Callable
 from collections.abc import Collection
 import contextlib
 import dataclasses
@@ -82,11 +83,13 @@ def delete(
     backup: str,
     *,
     force: bool = False,
+    beat: Callable[[], None] = lambda: None,
 ) -> Reclaimed:
     """Delete any backup of a line; all others stay restorable.
 
     :param force: take a process that makes or deletes it for dead as soon
         as it missed a few signs of life
+    :param beat: called with every object that goes
     :raises exception.BackupNotFound: there is none of this id
     :raises exception.InProgress: it is being made, or built on
     :raises exception.DataDamaged: a record of the line cannot be read
@@ -96,10 +99,10 @@ def delete(
     discard.check_free(record, settings, force=force)
     if record.finished_at is None:
         unwanted = dataclasses.replace(record, requested=False)
-        if not discard.unfinished(catalog, unwanted):
+        if not discard.unfinished(catalog, unwanted, beat=beat):
             raise exception.InProgress(record.server, backup, 'backup')
         return Reclaimed(0)
-    line = _settled_line(catalog, settings, record)
+    line = _settled_line(catalog, settings, record, beat)
     deleting = _claimed(record)
     written: records.Record | None = deleting
     objects = None
@@ -114,7 +117,7 @@ def delete(
     # itself first and then looks at its parent, so one of the two notices.
     # Of two deletions at once each notices the other, or one does.
     try:
-        line = _settled_line(catalog, settings, record)
+        line = _settled_line(catalog, settings, record, beat)
         if objects is None:
             objects = doomed.doomed(catalog, settings, line, deleting)
     except (
@@ -127,13 +130,14 @@ def delete(
             if catalog.find(record.server, backup) == written:
                 catalog.put(record)
         raise
-    return _finish(catalog, settings, line, deleting, objects)
+    return _finish(catalog, settings, line, deleting, objects, beat)
 
 
 def _settled_line(
     catalog: catalogs.Catalog,
     settings: settings_.Settings,
     record: records.Record,
+    beat: Callable[[], None] = lambda: None,
 ) -> tuple[records.Record, ...]:
     """The line of a backup that is to be deleted.
 
@@ -156,7 +160,7 @@ def _settled_line(
         return line
     # They may have been silent for too long, and be completed all the same.
     for child in silent:
-        discard.unfinished(catalog, child, _GONE)
+        discard.unfinished(catalog, child, _GONE, beat=beat)
     return catalog.line(record.server)
 
 
@@ -305,10 +309,12 @@ def _finish(
     line: tuple[records.Record, ...],
     record: records.Record,
     objects: tuple[references.References, ...],
+    beat: Callable[[], None] = lambda: None,
 ) -> Reclaimed:
     """Remove a backup that is being deleted.
 
     :param objects: of each of its disks, those that only it needs
+    :param beat: called with every object that goes
     """
     count = 0
     beaten = time.monotonic()
@@ -317,6 +323,7 @@ def _finish(
             name = naming.object_name(disk.set, owner, number)
             catalog.store.delete(name)
             count += 1
+            beat()
             if time.monotonic() - beaten > settings.heartbeat:
                 with contextlib.suppress(exception.StoreFull):
                     catalog.put(_claimed(record))

@@ -74,6 +74,11 @@ class _Note:
         with contextlib.suppress(exception.StoreFull):
             self.write('running')
 
+    def keep_alive(self) -> None:
+        """Say that it goes on, now and then."""
+        if time.monotonic() - self._beaten > self._engine.settings.heartbeat:
+            self.beat()
+
     def report(self, now: progress.Progress) -> None:
         """Take note of progress."""
         before = 0
@@ -83,8 +88,7 @@ class _Note:
             before += disk.size
         size = sum(disk.size for disk in self._record.disks)
         self._percent = 100 * (before + now.position) // max(size, 1)
-        if time.monotonic() - self._beaten > self._engine.settings.heartbeat:
-            self.beat()
+        self.keep_alive()
 
 
 @contextlib.contextmanager
@@ -126,9 +130,13 @@ def delete(
 ) -> dict[str, typing.Any]:
     """Delete a backup."""
     record = _record(order, engine)
-    with _noted(engine, record, 'delete', request_id=order.request_id):
+    with _noted(engine, record, 'delete', request_id=order.request_id) as note:
         reclaimed = prune.delete(
-            engine.catalog, engine.settings, record.id, force=order.force
+            engine.catalog,
+            engine.settings,
+            record.id,
+            force=order.force,
+            beat=note.keep_alive,
         )
     return {'objects': reclaimed.objects}
 

@@ -76,8 +76,11 @@ class StatusTest(base.TestCase):
             ('available', 'queued', 0, 'deleting'),
             ('error', 'running', 0, 'deleting'),
             ('available', 'failed', 0, 'available'),
-            ('available', 'queued', _STALE + 1, 'available'),
+            ('available', 'running', _STALE + 1, 'available'),
             ('error', 'running', _STALE + 1, 'error'),
+            # It gives no signs of life while others have their turns.
+            ('available', 'queued', 20 * _STALE, 'deleting'),
+            ('available', 'queued', 86401, 'available'),
             # Its maker's word counts until it has ended.
             ('creating', 'queued', 0, 'creating'),
         ):
