@@ -43,7 +43,7 @@ from ekko_nova.backup import document
 from ekko_nova.backup import notes
 from ekko_nova.backup import record as records
 
-__all__ = ('Status', 'goes_on', 'of', 'reason', 'require')
+__all__ = ('Status', 'goes_on', 'is_running', 'of', 'reason', 'require')
 
 _WORKING: typing.Final = ('queued', 'running')
 
@@ -71,6 +71,19 @@ def goes_on(note: document.Document | None, stale_after: float) -> bool:
     since = datetime.datetime.fromisoformat(note['updated_at'])
     age = timeutils.utcnow(with_timezone=True) - since
     return age.total_seconds() <= stale_after
+
+
+def is_running(note: document.Document | None, stale_after: float) -> bool:
+    """Whether a host is known to be at what a note tells of.
+
+    What waits for its turn may have been forgotten with its nova-compute; a
+    host that has it in its queue knows, and refuses to have it twice.
+
+    :param stale_after: see :func:`goes_on`
+    """
+    if note is None or note['status'] != 'running':
+        return False
+    return goes_on(note, stale_after)
 
 
 def of(seen: browse.Seen, stale_after: float) -> Status:

@@ -178,8 +178,8 @@ def _delete(
     note = seen.notes.get('delete')
     if force:
         allowed = list(states.Status)
-    elif not states.goes_on(note, request.stale_after):
-        # One that was interrupted may be taken up.
+    elif not states.is_running(note, request.stale_after):
+        # One that was interrupted, or forgotten, may be taken up.
         allowed.append(states.Status.DELETING)
     request.require(seen, 'be deleted', *allowed)
     _check_not_built_on(request, seen)

@@ -140,7 +140,7 @@ def create_image(request: requests.Request, backup: str) -> _Answer:
     record = seen.record
     _require_own(request, record, 'an image')
     before = seen.notes.get('export')
-    if states.goes_on(before, request.stale_after):
+    if states.is_running(before, request.stale_after):
         raise errors.ApiError(
             409, 'InProgress', f'backup {backup} is being exported already'
         )

@@ -89,6 +89,22 @@ class StatusTest(base.TestCase):
                 shown, states.of(seen, _STALE), f'{status} {note}'
             )
 
+    def test_what_is_done_by_nobody_can_be_asked_for_again(self) -> None:
+        for status, age, running in (
+            ('running', 0, True),
+            ('running', _STALE + 1, False),
+            ('queued', 0, False),
+            ('failed', 0, False),
+            ('done', 0, False),
+        ):
+            note = _seen('available', {'delete': {'status': status}}, age)
+            self.assertEqual(
+                running,
+                states.is_running(note.notes['delete'], _STALE),
+                f'{status} {age}',
+            )
+        self.assertFalse(states.is_running(None, _STALE))
+
     def test_damage(self) -> None:
         damage = {'status': 'done', 'findings': ['an object is missing']}
         for status, found, shown in (
