@@ -211,6 +211,18 @@ class Cancelled(RetryLater):
         self.reason = reason
 
 
+class NoAnswer(RetryLater):
+    """A compute host was asked, and nobody knows what it made of it."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(
+            f'host {host} does not answer ({reason}); what was asked may '
+            'have begun all the same: look before you ask again'
+        )
+        self.host = host
+        self.reason = reason
+
+
 class Interrupted(RetryLater):
     """nova-compute ended in the middle of it."""
 
@@ -474,18 +486,6 @@ class WorkerFailed(OperatorNeeded):
         self.reason = reason
         self.kind = kind
         self.settled = settled
-
-
-class NoAnswer(RetryLater):
-    """A compute host was asked, and nobody knows what it made of it."""
-
-    def __init__(self, host: str, reason: str) -> None:
-        super().__init__(
-            f'host {host} does not answer ({reason}); what was asked may '
-            'have begun all the same: look before you ask again'
-        )
-        self.host = host
-        self.reason = reason
 
 
 class NotStarted(OperatorNeeded):

@@ -117,10 +117,16 @@ class Cloud:
                 'InstanceBusy',
                 f'server {server} is {instance.vm_state} and on no host',
             )
-        service = objects.Service.get_by_compute_host(context, instance.host)
-        if not self._groups.service_is_up(service):
+        if not self._is_up(context, instance.host):
             raise exception.NotStarted(instance.host, 'it is down')
         return instance
+
+    def _is_up(self, context: typing.Any, host: str) -> bool:
+        try:
+            service = objects.Service.get_by_compute_host(context, host)
+        except nova_exception.ComputeHostNotFound:
+            return False
+        return bool(self._groups.service_is_up(service))
 
     def ask_any_host(
         self,

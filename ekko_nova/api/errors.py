@@ -64,7 +64,7 @@ _IN_WORDS: typing.Final[dict[str, str]] = {
     'BackupNotFound': 'no such backup',
     'NoAnswer': 'its compute host does not answer; what was asked may have '
     'begun all the same: look before you ask again',
-    'NotStarted': 'its compute host takes no backups now; ask your operator',
+    'NotStarted': 'its compute host cannot do this now; ask your operator',
 }
 
 

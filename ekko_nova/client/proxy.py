@@ -79,12 +79,10 @@ class Proxy(proxy.Proxy):
 
         :raises exceptions.NotFoundException: there is none
         """
-        missing = f'No backup found for {_id(backup)!r}'
-        # In a URL anything else may be the list, or a parameter.
-        if not uuidutils.is_uuid_like(_id(backup)):
-            raise exceptions.NotFoundException(missing)
-        return self._get_resource(_Backup, backup).fetch(
-            self, error_message=missing, **_query(project_id)
+        return self._known(backup).fetch(
+            self,
+            error_message=f'No backup found for {_id(backup)!r}',
+            **_query(project_id),
         )
 
     def find_backup(
@@ -125,7 +123,7 @@ class Proxy(proxy.Proxy):
         **attributes: typing.Any,
     ) -> _Backup:
         """Change ``name``, ``description`` or ``metadata``."""
-        changed = self._get_resource(_Backup, backup, **attributes)
+        changed = self._known(backup, **attributes)
         return changed.commit(self, params=_query(project_id))
 
     def delete_backup(
@@ -144,9 +142,7 @@ class Proxy(proxy.Proxy):
             if force:
                 self._act(backup, 'force-delete', project_id=project_id)
             else:
-                self._get_resource(_Backup, backup).delete(
-                    self, params=_query(project_id)
-                )
+                self._known(backup).delete(self, params=_query(project_id))
         except exceptions.NotFoundException:
             if not ignore_missing:
                 raise
@@ -339,9 +335,21 @@ class Proxy(proxy.Proxy):
         body: typing.Any = None,
         project_id: str | None = None,
     ) -> typing.Any:
-        return self._get_resource(_Backup, backup).act(
-            self, verb, body, _query(project_id)
-        )
+        return self._known(backup).act(self, verb, body, _query(project_id))
+
+    def _known(
+        self, backup: str | _Backup, **attributes: typing.Any
+    ) -> _Backup:
+        """A backup that has an id.
+
+        :raises exceptions.NotFoundException: in a URL it would be the list, a
+            parameter, or another path
+        """
+        if not uuidutils.is_uuid_like(_id(backup)):
+            raise exceptions.NotFoundException(
+                f'No backup found for {_id(backup)!r}'
+            )
+        return self._get_resource(_Backup, backup, **attributes)
 
 
 def _id(backup: str | _Backup) -> str:

@@ -71,6 +71,7 @@ class _Note:
 
     def beat(self) -> None:
         """Say that it goes on, if the store has room for that."""
+        self._beaten = time.monotonic()
         with contextlib.suppress(exception.StoreFull):
             self.write('running')
 
@@ -130,6 +131,9 @@ def delete(
 ) -> dict[str, typing.Any]:
     """Delete a backup."""
     record = _record(order, engine)
+    if record.status is records.Status.DELETING:
+        # Whoever is at it writes the note.
+        discard.check_free(record, engine.settings, force=order.force)
     with _noted(engine, record, 'delete', request_id=order.request_id) as note:
         reclaimed = prune.delete(
             engine.catalog,

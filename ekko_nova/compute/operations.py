@@ -19,7 +19,6 @@ nobody: whoever asks waits to hear whether that is refused.
 
 from collections.abc import Callable
 from concurrent import futures
-from http import HTTPStatus
 import os
 import threading
 import typing
@@ -50,22 +49,17 @@ _MOMENT: typing.Final = 5.0
 
 
 class _Upload(children.Events):
-    """Uploads what a worker has made, as the user who asked for it.
-
-    Another host may have been asked, too, and upload to the same image.
-    """
+    """Uploads what a worker has made, as the user who asked for it."""
 
     def __init__(self, context: typing.Any, image: str) -> None:
         self._context = context
         self._image = image
-        self._broken = False
 
     def upload(self, path: str) -> None:
         try:
             self._send(path)
         # Nova translates some of what its client of Glance raises.
         except Exception as e:
-            self._broken = getattr(e, 'code', None) != HTTPStatus.CONFLICT
             raise exception.TargetFailed(f'image {self._image}', str(e)) from e
 
     def _send(self, path: str) -> None:
@@ -84,11 +78,10 @@ class _Upload(children.Events):
             self._discard()
 
     def _discard(self) -> None:
-        """Nobody is to wait for it, unless another host uploads to it."""
+        """Nobody is to wait for it, or to take it for whole."""
         images = glance.API()
         try:
-            status = images.get(self._context, self._image)['status']
-            if status == 'queued' or (self._broken and status != 'active'):
+            if images.get(self._context, self._image)['status'] != 'active':
                 images.delete(self._context, self._image)
         except nova_exception.ImageNotFound:
             pass

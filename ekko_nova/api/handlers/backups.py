@@ -226,6 +226,9 @@ def noted(
         notes.put(*place, queued)
     try:
         yield
+    except exception.NoAnswer:
+        # It may wait for its turn there.
+        raise
     except BaseException:
         # Unless somebody who was not refused has written another since.
         if notes.get(*place) == queued:
@@ -272,6 +275,10 @@ def verify(request: requests.Request, backup: str) -> _Answer:
     )
     deep = request.body.get('deep', False)
     before = seen.notes.get('verify')
+    if states.is_running(before, request.stale_after):
+        raise errors.ApiError(
+            409, 'InProgress', f'backup {backup} is being verified already'
+        )
     # What was found before counts until it has been looked for again.
     facts = {'deep': deep, 'findings': notes_.findings(before)}
     record = seen.record

@@ -24,6 +24,7 @@ from ekko_nova.api import states
 from ekko_nova.api import views
 from ekko_nova.backup import browse
 from ekko_nova.backup import record as records
+from ekko_nova import exception
 
 __all__ = ('create_image', 'create_server', 'restore')
 
@@ -162,6 +163,9 @@ def create_image(request: requests.Request, backup: str) -> _Answer:
                 disk=disk.name,
                 image=image,
             )
+    except exception.NoAnswer:
+        # The host may be at it, or else nobody needs the image.
+        raise
     except BaseException:
         cloud.delete_image(request.context, image)
         raise

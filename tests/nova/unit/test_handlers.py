@@ -25,6 +25,7 @@ import fixtures
 from nova.compute import api as compute_api
 import nova.conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from nova import servicegroup
 from oslo_limit import exception as limit_exception
@@ -38,6 +39,7 @@ from ekko_nova.api import policies
 from ekko_nova.api import quotas
 from ekko_nova.api import request as requests
 from ekko_nova.api import stores
+from ekko_nova.backup import notes
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.compute import rpcapi
@@ -275,12 +277,7 @@ class NoteTest(HandlerCase):
                 record.server,
                 record.id,
                 'verify',
-                {
-                    'status': 'done',
-                    'percent': 100,
-                    'updated_at': record.created_at.isoformat(),
-                    'findings': findings,
-                },
+                notes.work('done', 100, findings=findings),
             )
             raise exception.Refused('InProgress', 'twice')
 
@@ -290,6 +287,39 @@ class NoteTest(HandlerCase):
         )
         self.assert_error(409, 'InProgress', response)
         self.assertEqual([(record.id, 'damaged')], self.listed())
+
+    def test_what_may_wait_for_its_turn_is_shown(self) -> None:
+        record = self.available(
+            disks=(records.DiskRecord('vda', 'root', 's', 1 << 30, 1 << 22),)
+        )
+        self.cloud.create_image.return_value = str(uuid.uuid4())
+        self.cloud.ask_any_host.side_effect = exception.NoAnswer(
+            'c1', 'MessagingTimeout'
+        )
+        for path, body in (
+            ('/images', {'image': {'name': 'image'}}),
+            ('/verify', {'verify': {}}),
+        ):
+            response = self.ask('POST', f'/backups/{record.id}{path}', body)
+            self.assert_error(504, 'NoAnswer', response)
+        self.cloud.delete_image.assert_not_called()
+        response = self.ask('DELETE', f'/backups/{record.id}')
+        self.assert_error(504, 'NoAnswer', response)
+        self.assertEqual([(record.id, 'deleting')], self.listed())
+        self.assertEqual(
+            {'delete', 'export', 'verify'},
+            self.catalog.notes.of(record.server, record.id).keys(),
+        )
+
+    def test_it_is_being_verified(self) -> None:
+        record = self.available()
+        running = notes.work('running', 10, deep=True)
+        self.catalog.notes.put(record.server, record.id, 'verify', running)
+        response = self.ask(
+            'POST', f'/backups/{record.id}/verify', {'verify': {}}
+        )
+        self.assert_error(409, 'InProgress', response)
+        self.cloud.ask_any_host.assert_not_called()
 
     def test_what_is_refused_leaves_none(self) -> None:
         record = self.available()
@@ -473,6 +503,10 @@ class ServerTest(NovaCase):
     def test_its_host_is_down(self) -> None:
         self.assertEqual('c1', self.look(_PROJECT, 'c1').host)
         self.cloud._groups.service_is_up.return_value = False
+        self.assertRaises(exception.NotStarted, self.look, _PROJECT, 'c1')
+        objects.Service.get_by_compute_host.side_effect = (
+            nova_exception.ComputeHostNotFound(host='c1')
+        )
         self.assertRaises(exception.NotStarted, self.look, _PROJECT, 'c1')
 
 

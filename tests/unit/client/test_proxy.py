@@ -82,9 +82,17 @@ class FindTest(ProxyCase):
                 word,
                 ignore_missing=False,
             )
-            self.assertRaises(
-                exceptions.NotFoundException, self.api.get_backup, word
-            )
+            for ask in (
+                self.api.get_backup,
+                self.api.update_backup,
+                self.api.cancel_backup,
+                self.api.restore_backup,
+            ):
+                self.assertRaises(exceptions.NotFoundException, ask, word)
+            self.api.delete_backup(word)
+        self.assertEqual(
+            set(), {said for said in self.service.said if 'GET' not in said}
+        )
         self.service.list_of(service.backup(name='#42', id=self.uuid))
         self.assertEqual(self.uuid, self.api.find_backup('#42').id)
 

@@ -18,6 +18,7 @@ import pathlib
 import typing
 import uuid
 
+from oslo_utils import timeutils
 from oslo_utils import units
 
 from ekko_nova.backup import catalog as catalogs
@@ -28,6 +29,7 @@ from ekko_nova.backup.store import memory
 from ekko_nova.compute import backup_orders
 from ekko_nova.compute import engine as engines
 from ekko_nova.compute import order as orders
+from ekko_nova import exception
 from ekko_nova.virt import scratch
 from tests import base
 from tests import disks
@@ -44,10 +46,13 @@ class _Store(memory.MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
+        self.full = False
 
     def put(self, name: str, data: typing.Any, **options: bool) -> None:
         if name.startswith('notes/'):
             self.seen.append('note')
+            if self.full:
+                raise exception.StoreFull(self.url, 'of a test')
         super().put(name, data, **options)
 
     def delete(self, name: str) -> None:
@@ -68,10 +73,10 @@ class DeleteTest(base.TestCase):
             instance={'project_id': 'a-project'},
         )
 
-    def delete(self, record: records.Record) -> None:
+    def delete(self, record: records.Record, heartbeat: float = 0.0) -> None:
         self.catalog.put(record)
         impatient = dataclasses.replace(
-            engine.SETTINGS, heartbeat=0.0, stale_after=60.0
+            engine.SETTINGS, heartbeat=heartbeat, stale_after=60.0
         )
         self.store.seen.clear()
         backup_orders.delete(
@@ -113,6 +118,23 @@ class DeleteTest(base.TestCase):
         self.delete(self.record)
         self.assert_noted()
         self.assertGreater(self.store.seen.count('object'), 2 * _SEGMENTS)
+
+    def test_of_one_that_somebody_else_deletes(self) -> None:
+        """Who is at it writes the note, not who is refused."""
+        elsewhere = dataclasses.replace(process.current(), host='elsewhere')
+        busy = dataclasses.replace(
+            self.record,
+            status=records.Status.DELETING,
+            process=elsewhere,
+            updated_at=timeutils.utcnow(with_timezone=True),
+        )
+        self.assertRaises(exception.InProgress, self.delete, busy)
+        self.assertEqual([], self.store.seen)
+
+    def test_of_many_objects_in_a_full_store(self) -> None:
+        self.store.full = True
+        self.delete(self.record, heartbeat=600.0)
+        self.assertEqual(1, self.store.seen.count('note'))
 
     @staticmethod
     def _died(record: records.Record) -> records.Record:

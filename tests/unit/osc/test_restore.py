@@ -26,7 +26,7 @@ from tests.unit.osc import commands
 _SUCCESS: typing.Final = {'result': 'Success'}
 
 
-class InPlaceTest(commands.CommandCase):
+class InPlaceCase(commands.CommandCase):
     def setUp(self) -> None:
         super().setUp()
         self.service.answers[f'POST {self.one}/restore'] = service.Answer(
@@ -44,6 +44,8 @@ class InPlaceTest(commands.CommandCase):
             self.assertRaises(exceptions.CommandError, self.restore, *words)
         )
 
+
+class InPlaceTest(InPlaceCase):
     def test_options_of_a_new_server(self) -> None:
         for words in (
             ('--flavor', 'm1'),
@@ -69,7 +71,7 @@ class InPlaceTest(commands.CommandCase):
         self.assertIn('not of another-server', self.refused('--server', 'web'))
 
 
-class WaitTest(InPlaceTest):
+class WaitTest(InPlaceCase):
     """Looks at the server, and at what Nova tells of the action."""
 
     def setUp(self) -> None:

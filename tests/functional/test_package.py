@@ -37,6 +37,8 @@ _BY_THEMSELVES: typing.Final = frozenset(
 
 class SourcesTest(base.TestCase):
     def test_nothing_is_forgotten(self) -> None:
+        if not (_ROOT / '.git').exists():
+            self.skipTest('only a clone knows its files: .git is missing')
         listed = subprocess.run(
             ['git', '-c', f'safe.directory={_ROOT}', 'ls-files'],
             cwd=_ROOT,
