@@ -36,7 +36,7 @@ from ekko_nova.compute import order as orders
 from ekko_nova.compute import restore
 from ekko_nova import exception
 
-__all__ = ('delete', 'export', 'fail', 'verify_backup')
+__all__ = ('delete', 'drop', 'export', 'fail', 'verify_backup')
 
 LOG = logging.getLogger(__name__)
 
@@ -223,3 +223,24 @@ def fail(
         engine.catalog, engine.settings, record.id, conversation.begun
     )
     return {}
+
+
+def drop(
+    order: orders.DropOrder, engine: engines.Engine
+) -> dict[str, typing.Any]:
+    """Say of what waited for its turn that it is not done."""
+    for backup, kind in order.notes:
+        try:
+            _drop(engine, backup, kind, order.reason)
+        except exception.EkkoError as e:
+            LOG.warning('%s of backup %s stays queued: %s', kind, backup, e)
+    return {}
+
+
+def _drop(engine: engines.Engine, backup: str, kind: str, reason: str) -> None:
+    record = engine.catalog.get(backup)
+    place = (record.server, record.id, kind)
+    note = engine.catalog.notes.get(*place)
+    if note is not None and note['status'] == 'queued':
+        failed = {**note, 'status': 'failed', 'error': reason}
+        engine.catalog.notes.put(*place, notes.work(**failed))

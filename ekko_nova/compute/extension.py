@@ -101,7 +101,7 @@ class Extension:
         self.operations.close()
         self.backups.close()
         # When all have been told: each may take its time.
-        self.operations.running.wait()
+        self.operations.wait()
         self.backups.running.wait()
 
 

@@ -18,6 +18,7 @@ nobody: whoever asks waits to hear whether that is refused.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent import futures
 import os
 import threading
@@ -43,6 +44,15 @@ _Order: typing.TypeAlias = (
     | orders.ExportOrder
     | orders.FailOrder
 )
+
+#: The notes that tell of what waits for its turn.
+_NOTES: typing.Final[dict[type[_Order], str]] = {
+    orders.DeleteOrder: 'delete',
+    orders.VerifyOrder: 'verify',
+    orders.ExportOrder: 'export',
+}
+
+_STOPPED: typing.Final = 'nova-compute is being stopped'
 
 #: Seconds that a request to give up a backup waits for the end of that.
 _MOMENT: typing.Final = 5.0
@@ -152,7 +162,8 @@ class Operations:
             host_sites.conf.ekko.max_operations, 'ekko-operation'
         )
         self._turns = _Turns()
-        self._waiting: set[children.Events] = set()
+        self._waiting: dict[children.Events, _Order] = {}
+        self._dropping: list[threading.Thread] = []
         self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
 
     def delete(
@@ -230,10 +241,43 @@ class Operations:
 
     def close(self) -> None:
         """Have end what goes on: the service is about to stop."""
-        self.running.close('nova-compute is being stopped')
+        self.running.close(_STOPPED)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for events in tuple(self._waiting):
-            events.ended(exception.Cancelled('nova-compute is being stopped'))
+        left = dict(self._waiting)
+        self._waiting.clear()
+        for events in left:
+            events.ended(exception.Cancelled(_STOPPED))
+        projects: dict[str, list[_Order]] = {}
+        for order in left.values():
+            projects.setdefault(order.site.project, []).append(order)
+        for waiting in projects.values():
+            drop = threading.Thread(
+                target=self._drop, args=(waiting,), daemon=True
+            )
+            drop.start()
+            self._dropping.append(drop)
+
+    def wait(self) -> None:
+        """Until all has ended, after :meth:`close`."""
+        self.running.wait()
+        for drop in self._dropping:
+            drop.join(self._sites.conf.ekko.cancel_timeout)
+
+    def _drop(self, waiting: Sequence[_Order]) -> None:
+        """Have nobody wait for what was forgotten."""
+        notes = [
+            (order.backup, _NOTES[type(order)])
+            for order in waiting
+            if type(order) in _NOTES
+        ]
+        order = orders.DropOrder(waiting[0].site, notes, _STOPPED)
+        try:
+            self._child(order).run(children.Events())
+        except exception.EkkoError as e:
+            LOG.warning('these stay queued, for nobody: %s: %s', notes, e)
+
+    def _child(self, order: orders.Order) -> children.Child:
+        return children.Child(order, self._sites.conf.ekko.cancel_timeout)
 
     def _begin(
         self,
@@ -242,24 +286,23 @@ class Operations:
         events: children.Events,
         submit: Callable[[Callable[[], None]], object],
     ) -> registry.Running:
-        child_ = children.Child(order, self._sites.conf.ekko.cancel_timeout)
-        running = registry.Running(child_, activity, order.backup)
+        running = registry.Running(self._child(order), activity, order.backup)
         self.running.add(order.backup, running)
 
         def work() -> None:
             self._run(running, events)
 
-        self._waiting.add(events)
+        self._waiting[events] = order
         try:
             submit(work)
         except BaseException:
-            self._waiting.discard(events)
+            self._waiting.pop(events, None)
             self.running.remove(order.backup)
             raise
         return running
 
     def _run(self, running: registry.Running, events: children.Events) -> None:
-        self._waiting.discard(events)
+        self._waiting.pop(events, None)
         error: Exception | None = None
         try:
             result = running.child.run(events)

@@ -21,6 +21,7 @@ credentials.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import typing
 
@@ -30,6 +31,7 @@ __all__ = (
     'RESTORED',
     'BackupOrder',
     'DeleteOrder',
+    'DropOrder',
     'ExportOrder',
     'FailOrder',
     'Order',
@@ -171,6 +173,19 @@ class FailOrder:
     request_id: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class DropOrder:
+    """Say of what waited for its turn that it is not done.
+
+    :ivar notes: that tell of it: id of the backup, and kind
+    :ivar reason: why
+    """
+
+    site: Site
+    notes: Sequence[Sequence[str]]
+    reason: str
+
+
 #: What a restored file is called until it takes the place of the disk.
 RESTORED: typing.Final = '.ekko-restored'
 
@@ -182,6 +197,7 @@ Order: typing.TypeAlias = (
     | VerifyOrder
     | ExportOrder
     | FailOrder
+    | DropOrder
 )
 
 _KINDS: typing.Final[dict[str, type[Order]]] = {
@@ -192,6 +208,7 @@ _KINDS: typing.Final[dict[str, type[Order]]] = {
     'verify': VerifyOrder,
     'export': ExportOrder,
     'fail': FailOrder,
+    'drop': DropOrder,
 }
 
 

@@ -92,6 +92,8 @@ def carry_out(
                 return backup_orders.export(order, engine, conversation)
             case orders.FailOrder():
                 return backup_orders.fail(order, engine, conversation)
+            case orders.DropOrder():
+                return backup_orders.drop(order, engine)
 
 
 @contextlib.contextmanager

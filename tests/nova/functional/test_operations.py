@@ -29,6 +29,7 @@ from nova.image import glance
 from oslo_config import cfg
 
 from ekko_nova.backup import catalog as catalogs
+from ekko_nova.backup import notes
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.backup.store import directory
@@ -56,6 +57,7 @@ class OperationsCase(base.TestCase):
         conf.set_override('store', store, group='ekko')
         driver = types.SimpleNamespace(_uri=lambda: 'test:///default')
         self.operations = operations.Operations(sites.Sites(conf, driver))
+        self.addCleanup(self.operations.wait)
         self.addCleanup(self.operations.close)
         self.context = nova_context.RequestContext(
             'user', _PROJECT, is_admin=False
@@ -144,6 +146,37 @@ class GiveUpTest(OperationsCase):
     def test_when_nova_compute_stops(self) -> None:
         self.operations.close()
         self.assertEqual('Cancelled', self.give_up()['refused'])
+
+
+class StopTest(OperationsCase):
+    def test_what_waits_is_not_done(self) -> None:
+        catalog = catalogs.Catalog(
+            directory.DirectoryStore(str(self.root / 'store'))
+        )
+        record = records.begun(
+            'a-server',
+            records.Request(self.backup, instance={'project_id': _PROJECT}),
+        )
+        catalog.announce(record)
+        queued = notes.work('queued', 0, request_id='req-1')
+        for kind in ('delete', 'verify'):
+            catalog.notes.put('a-server', self.backup, kind, queued)
+        for _ in range(20):
+            self.operations._pool.submit(self.let_go.wait)
+        self.operations.delete(
+            self.context, _PROJECT, 'a-server', self.backup, force=False
+        )
+        gone = str(uuid.uuid4())
+        self.operations.verify(self.context, _PROJECT, gone, deep=False)
+        self.operations.close()
+        self.operations.wait()
+        found = catalog.notes.of('a-server', self.backup)
+        self.assertEqual('failed', found['delete']['status'])
+        self.assertIn('being stopped', found['delete']['error'])
+        self.assertEqual('req-1', found['delete']['request_id'])
+        # Nothing of that kind has waited.
+        self.assertEqual('queued', found['verify']['status'])
+        self.assertIn(f'verify of backup {gone} stays', self.log.output)
 
 
 class ExportTest(OperationsCase):
