@@ -20,8 +20,10 @@ nobody: whoever asks waits to hear whether that is refused.
 from collections.abc import Callable
 from collections.abc import Sequence
 from concurrent import futures
+import functools
 import os
 import threading
+import time
 import typing
 
 from nova import exception as nova_exception
@@ -163,7 +165,7 @@ class Operations:
         )
         self._turns = _Turns()
         self._waiting: dict[children.Events, _Order] = {}
-        self._dropping: list[threading.Thread] = []
+        self._dropping: threading.Thread | None = None
         self.running = registry.Children(host_sites.conf.ekko.cancel_timeout)
 
     def delete(
@@ -247,34 +249,34 @@ class Operations:
         self._waiting.clear()
         for events in left:
             events.ended(exception.Cancelled(_STOPPED))
-        projects: dict[str, list[_Order]] = {}
-        for order in left.values():
-            projects.setdefault(order.site.project, []).append(order)
-        for waiting in projects.values():
-            drop = threading.Thread(
-                target=self._drop, args=(waiting,), daemon=True
-            )
-            drop.start()
-            self._dropping.append(drop)
+        if left:
+            drop = functools.partial(self._drop, tuple(left.values()))
+            self._dropping = threading.Thread(target=drop, daemon=True)
+            self._dropping.start()
 
     def wait(self) -> None:
         """Until all has ended, after :meth:`close`."""
+        deadline = time.monotonic() + self._sites.conf.ekko.cancel_timeout
         self.running.wait()
-        for drop in self._dropping:
-            drop.join(self._sites.conf.ekko.cancel_timeout)
+        if self._dropping is not None:
+            self._dropping.join(max(0.0, deadline - time.monotonic()))
 
     def _drop(self, waiting: Sequence[_Order]) -> None:
         """Have nobody wait for what was forgotten."""
-        notes = [
-            (order.backup, _NOTES[type(order)])
-            for order in waiting
-            if type(order) in _NOTES
-        ]
-        order = orders.DropOrder(waiting[0].site, notes, _STOPPED)
-        try:
-            self._child(order).run(children.Events())
-        except exception.EkkoError as e:
-            LOG.warning('these stay queued, for nobody: %s: %s', notes, e)
+        projects: dict[str, list[_Order]] = {}
+        for order in waiting:
+            projects.setdefault(order.site.project, []).append(order)
+        for of_project in projects.values():
+            notes = [
+                (order.backup, _NOTES[type(order)])
+                for order in of_project
+                if type(order) in _NOTES
+            ]
+            drop = orders.DropOrder(of_project[0].site, notes, _STOPPED)
+            try:
+                self._child(drop).run(children.Events())
+            except exception.EkkoError as e:
+                LOG.warning('these stay queued, for nobody: %s: %s', notes, e)
 
     def _child(self, order: orders.Order) -> children.Child:
         return children.Child(order, self._sites.conf.ekko.cancel_timeout)
