@@ -59,8 +59,9 @@ class ConcurrencyTest(base.TestCase):
             error = self.assertRaises(exception.WorkerFailed, running.result)
         self.assertIn('connecting to', str(error))
         meanwhile = [tick for tick in self.ticks if tick > began]
-        # It takes its time to be imported; no thread has waited for it.
-        self.assertGreater(len(meanwhile), 2)
+        # It takes its time to be imported; no thread has waited for it. One
+        # that has would tick once, after all.
+        self.assertGreater(len(meanwhile), 1)
 
     def test_cancelled(self) -> None:
         worker = child.Child(self.order, 10)
