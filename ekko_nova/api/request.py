@@ -75,9 +75,7 @@ class Request:
         own: str | None = self.context.project_id
         if own is None:
             raise errors.ApiError(
-                403,
-                'Forbidden',
-                'ask with the token of a project',
+                403, 'Forbidden', 'ask with the token of a project'
             )
         project = self.query.get('project_id', own)
         if project != own and not self.may('instance_backup:all_projects'):

@@ -31,9 +31,6 @@ from ekko_nova.backup.store import base as store_base
 
 __all__ = ('Browser', 'Seen')
 
-#: Backups whose notes are read at once.
-_READERS: typing.Final = 8
-
 _T = typing.TypeVar('_T')
 
 
@@ -100,7 +97,7 @@ class Browser:
     def of(self, server: str) -> list[Seen]:
         """The backups of a server, oldest first, as of this moment."""
         line = (record for record in self.catalog.survey(server).records)
-        return list(pipeline.ordered(self._seen, line, _READERS))
+        return list(pipeline.ordered(self._seen, line, catalogs.READERS))
 
     def get(self, backup: str) -> Seen:
         """One backup, as of this moment.

@@ -42,12 +42,12 @@ from ekko_nova.backup import record as records
 from ekko_nova.backup.store import base as store_base
 from ekko_nova import exception
 
-__all__ = ('Catalog', 'Survey')
+__all__ = ('READERS', 'Catalog', 'Survey')
 
 LOG = logging.getLogger(__name__)
 
 #: Records that are read at once: each is small, and a request of its own.
-_READERS: typing.Final = 8
+READERS: typing.Final = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ class Catalog:
         readable = []
         damaged = []
         gone = set()
-        for found in pipeline.ordered(look, self._names(server), _READERS):
+        for found in pipeline.ordered(look, self._names(server), READERS):
             if isinstance(found, records.Record):
                 readable.append(found)
             elif isinstance(found, exception.ObjectMissing):

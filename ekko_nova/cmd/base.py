@@ -105,7 +105,16 @@ class Command(command.Command):
 
 
 class StoreCommand(Command):
-    """A command that works on a store of backups."""
+    """A command that works on a store of backups.
+
+    :ivar damaged: it has done its work, and found something damaged
+    """
+
+    damaged = False
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        status = super().run(parsed_args)
+        return status or (exception.DataDamaged.exit_code * self.damaged)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

@@ -22,7 +22,6 @@ from cliff import show
 from ekko_nova.backup import prune
 from ekko_nova.cmd import base
 from ekko_nova.cmd import describe
-from ekko_nova import exception
 
 __all__ = ('Delete', 'List', 'Show')
 
@@ -49,11 +48,6 @@ class List(base.StoreCommand, lister.Lister):
         )
         return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        self._damaged = False
-        status = super().run(parsed_args)
-        return status or (exception.DataDamaged.exit_code * self._damaged)
-
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[typing.Any, typing.Any]:
@@ -61,7 +55,7 @@ class List(base.StoreCommand, lister.Lister):
             survey = it.catalog.survey(parsed_args.server)
         for damage in survey.damaged:
             self.log.error('%s', damage)
-        self._damaged = bool(survey.damaged)
+        self.damaged = bool(survey.damaged)
         rows = [describe.list_row(record) for record in survey.records]
         return describe.LIST_COLUMNS, rows
 

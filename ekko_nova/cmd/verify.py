@@ -57,11 +57,6 @@ class Verify(base.StoreCommand, lister.Lister):
         )
         return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        self._broken = False
-        status = super().run(parsed_args)
-        return status or (exception.DataDamaged.exit_code * self._broken)
-
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[typing.Any, typing.Any]:
@@ -84,7 +79,7 @@ class Verify(base.StoreCommand, lister.Lister):
                 self._note(notes, record, now, deep=deep)
         rows = list(map(dataclasses.asdict, found))
         rows += [each for each in now if each not in rows]
-        self._broken = bool(rows)
+        self.damaged = bool(rows)
         if not rows:
             self.log.info('backup %s is what it was', record.id)
         return _COLUMNS, [

@@ -67,7 +67,6 @@ class _Note:
             self._kind,
             notes.work(status, **facts),
         )
-        self._beaten = time.monotonic()
 
     def beat(self) -> None:
         """Say that it goes on, if the store has room for that."""

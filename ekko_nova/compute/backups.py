@@ -176,7 +176,7 @@ class Backups:
 
     def close(self) -> None:
         """Have end what goes on: the service is about to stop."""
-        self.running.close('nova-compute is being stopped')
+        self.running.close(registry.STOPPED)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _child(self, instance: typing.Any, request: Request) -> children.Child:

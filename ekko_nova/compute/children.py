@@ -22,7 +22,10 @@ import typing
 from ekko_nova.compute import child as children
 from ekko_nova import exception
 
-__all__ = ('Children', 'Running')
+__all__ = ('STOPPED', 'Children', 'Running')
+
+#: Why all of them end at once.
+STOPPED: typing.Final = 'nova-compute is being stopped'
 
 #: Seconds beyond the time that a worker has to end, for its last words.
 _MARGIN: typing.Final = 10.0
@@ -58,7 +61,7 @@ class Children:
         """
         with self._lock:
             if self._closed:
-                raise exception.Cancelled('nova-compute is being stopped')
+                raise exception.Cancelled(STOPPED)
             if (other := self._running.get(instance)) is not None:
                 raise exception.InProgress(
                     instance, other.backup, other.activity

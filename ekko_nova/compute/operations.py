@@ -20,7 +20,6 @@ nobody: whoever asks waits to hear whether that is refused.
 from collections.abc import Callable
 from collections.abc import Sequence
 from concurrent import futures
-import functools
 import os
 import threading
 import time
@@ -53,8 +52,6 @@ _NOTES: typing.Final[dict[type[_Order], str]] = {
     orders.VerifyOrder: 'verify',
     orders.ExportOrder: 'export',
 }
-
-_STOPPED: typing.Final = 'nova-compute is being stopped'
 
 #: Seconds that a request to give up a backup waits for the end of that.
 _MOMENT: typing.Final = 5.0
@@ -243,15 +240,16 @@ class Operations:
 
     def close(self) -> None:
         """Have end what goes on: the service is about to stop."""
-        self.running.close(_STOPPED)
+        self.running.close(registry.STOPPED)
         self._pool.shutdown(wait=False, cancel_futures=True)
         left = dict(self._waiting)
         self._waiting.clear()
         for events in left:
-            events.ended(exception.Cancelled(_STOPPED))
+            events.ended(exception.Cancelled(registry.STOPPED))
         if left:
-            drop = functools.partial(self._drop, tuple(left.values()))
-            self._dropping = threading.Thread(target=drop, daemon=True)
+            self._dropping = threading.Thread(
+                target=self._drop, args=(tuple(left.values()),), daemon=True
+            )
             self._dropping.start()
 
     def wait(self) -> None:
@@ -272,7 +270,9 @@ class Operations:
                 for order in of_project
                 if type(order) in _NOTES
             ]
-            drop = orders.DropOrder(of_project[0].site, notes, _STOPPED)
+            drop = orders.DropOrder(
+                of_project[0].site, notes, registry.STOPPED
+            )
             try:
                 self._child(drop).run(children.Events())
             except exception.EkkoError as e:

@@ -18,8 +18,6 @@ import contextlib
 import dataclasses
 import typing
 
-from oslo_log import log as logging
-
 from ekko_nova.api import errors
 from ekko_nova.api import quotas
 from ekko_nova.api import request as requests
@@ -42,13 +40,12 @@ __all__ = (
     'noted',
     'reset_status',
     'show',
+    'undone_if_refused',
     'update',
     'verify',
 )
 
 _Answer: typing.TypeAlias = dict[str, typing.Any]
-
-LOG = logging.getLogger(__name__)
 
 _LABELS: typing.Final = ('name', 'description', 'metadata')
 
@@ -80,7 +77,7 @@ def create(request: requests.Request) -> _Answer:
     )
     browser.catalog.announce(record)
     kind = body.get('type', 'auto')
-    try:
+    with undone_if_refused(lambda: _withdraw(browser, record)):
         # Others may have been announced at the same time.
         _check_quotas(request, browser, project, more=0)
         cloud.hosts.create_backup(
@@ -92,22 +89,15 @@ def create(request: requests.Request) -> _Answer:
             quiesce=body.get('quiesce'),
             labels=labels,
         )
-    except exception.NoAnswer:
-        # If it has not begun it stays as it is, until somebody cancels it.
-        LOG.warning('nobody knows whether it begins: backup=%s', record.id)
-        raise
-    except BaseException:
-        with contextlib.suppress(exception.EkkoError):
-            _withdraw(browser, record)
-        raise
     return request.shown(browse.Seen(record, {}))
 
 
 def _withdraw(browser: browse.Browser, record: records.Record) -> None:
     """Forget what was announced, if nobody has taken it up."""
-    now = browser.catalog.find(record.server, record.id)
-    if now is None or now == record:
-        browser.catalog.remove(record)
+    with contextlib.suppress(exception.EkkoError):
+        now = browser.catalog.find(record.server, record.id)
+        if now is None or now == record:
+            browser.catalog.remove(record)
 
 
 def _check_quotas(
@@ -210,6 +200,22 @@ def _check_not_built_on(request: requests.Request, seen: browse.Seen) -> None:
 
 
 @contextlib.contextmanager
+def undone_if_refused(undo: Callable[[], None]) -> Iterator[None]:
+    """Undo what was prepared for a host, if that does not begin.
+
+    Where none answers it may have begun, or wait for its turn: then what was
+    prepared stays, until somebody asks again or cancels it.
+    """
+    try:
+        yield
+    except exception.NoAnswer:
+        raise
+    except BaseException:
+        undo()
+        raise
+
+
+@contextlib.contextmanager
 def noted(
     request: requests.Request,
     seen: browse.Seen,
@@ -224,19 +230,18 @@ def noted(
     # A full store must not keep anybody from deleting.
     with contextlib.suppress(exception.StoreFull):
         notes.put(*place, queued)
-    try:
-        yield
-    except exception.NoAnswer:
-        # It may wait for its turn there.
-        raise
-    except BaseException:
+
+    def undo() -> None:
         # Unless somebody who was not refused has written another since.
-        if notes.get(*place) == queued:
-            if before is None:
-                notes.forget(*place)
-            else:
-                notes.put(*place, before)
-        raise
+        if notes.get(*place) != queued:
+            return
+        if before is None:
+            notes.forget(*place)
+        else:
+            notes.put(*place, before)
+
+    with undone_if_refused(undo):
+        yield
 
 
 def cancel(request: requests.Request, backup: str) -> _Answer:

@@ -24,7 +24,6 @@ from ekko_nova.api import states
 from ekko_nova.api import views
 from ekko_nova.backup import browse
 from ekko_nova.backup import record as records
-from ekko_nova import exception
 
 __all__ = ('create_image', 'create_server', 'restore')
 
@@ -150,25 +149,23 @@ def create_image(request: requests.Request, backup: str) -> _Answer:
     image = cloud.create_image(
         request.context, record, disk, dict(request.body)
     )
-    try:
-        with backups.noted(
+    with (
+        backups.undone_if_refused(
+            lambda: cloud.delete_image(request.context, image)
+        ),
+        backups.noted(
             request, seen, 'export', before, image=image, disk=disk.name
-        ):
-            cloud.ask_any_host(
-                request.context,
-                record,
-                'export_backup',
-                project=record.project,
-                backup=record.id,
-                disk=disk.name,
-                image=image,
-            )
-    except exception.NoAnswer:
-        # The host may be at it, or else nobody needs the image.
-        raise
-    except BaseException:
-        cloud.delete_image(request.context, image)
-        raise
+        ),
+    ):
+        cloud.ask_any_host(
+            request.context,
+            record,
+            'export_backup',
+            project=record.project,
+            backup=record.id,
+            disk=disk.name,
+            image=image,
+        )
     return {'image': {'id': image}}
 
 

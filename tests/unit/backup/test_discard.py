@@ -197,6 +197,15 @@ class MakerAndDiscarderTest(DiscardCase):
             moment += 1
         self.assertGreater(moment, 5)
 
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[transaction.Transaction]:
+        """One before its commit; nobody has struck until then."""
+        when, self.store.when = self.store.when, None
+        with self.begin() as job:
+            self.write(job)
+            self.store.when = when
+            yield job
+
     def _delete_if_known(self) -> None:
         with contextlib.suppress(exception.BackupNotFound):
             self.delete()
@@ -215,11 +224,8 @@ class MakerAndDiscarderTest(DiscardCase):
                 jobs[-1].commit()
 
         def make_and_delete() -> None:
-            when, self.store.when = self.store.when, None
-            with self.begin() as job:
-                self.write(job)
+            with self._written() as job:
                 jobs.append(job)
-                self.store.when = when
                 self.delete()
 
         self._at_every_moment(make_and_delete, commit)
@@ -234,11 +240,8 @@ class MakerAndDiscarderTest(DiscardCase):
             self.make(backup='child', parent=self.catalog.get('slow'))
 
         def make_and_delete() -> None:
-            when, self.store.when = self.store.when, None
-            with self.begin() as job:
-                self.write(job)
+            with self._written() as job:
                 jobs.append(job)
-                self.store.when = when
                 self.delete()
                 when, self.store.when = self.store.when, None
             prune.collect(self.catalog, engine.SETTINGS, engine.SERVER)

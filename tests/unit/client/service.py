@@ -100,6 +100,17 @@ class Service(adapters.BaseAdapter):
         self.asked.clear()
         return found
 
+    def accept(self, backup: dict[str, typing.Any]) -> None:
+        """Accept whatever is asked about a backup."""
+        one = f'/backups/{backup["id"]}'
+        for verb in ('cancel', 'verify', 'force-delete', 'reset-status'):
+            self.answers[f'POST {one}/{verb}'] = Answer()
+        self.answers[f'POST {one}/restore'] = Answer(
+            body={'server': {'id': 'a-server'}}
+        )
+        self.answers[f'PATCH {one}'] = Answer(body={'backup': backup})
+        self.answers[f'DELETE {one}'] = Answer(202)
+
     def list_of(self, *backups: dict[str, typing.Any]) -> None:
         """Have these be listed, by name if one is asked for."""
 

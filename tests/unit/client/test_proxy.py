@@ -111,15 +111,7 @@ class ProjectTest(ProxyCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for verb in ('cancel', 'verify', 'force-delete', 'reset-status'):
-            self.service.answers[f'POST {self.one}/{verb}'] = service.Answer()
-        self.service.answers[f'POST {self.one}/restore'] = service.Answer(
-            body={'server': {'id': 'a-server'}}
-        )
-        self.service.answers[f'PATCH {self.one}'] = service.Answer(
-            body={'backup': self.backup}
-        )
-        self.service.answers[f'DELETE {self.one}'] = service.Answer(202)
+        self.service.accept(self.backup)
 
     def all_of_them(self, **project: str) -> None:
         api = self.api

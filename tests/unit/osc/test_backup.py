@@ -63,15 +63,7 @@ class ProjectTest(commands.CommandCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for verb in ('cancel', 'verify', 'force-delete', 'reset-status'):
-            self.service.answers[f'POST {self.one}/{verb}'] = service.Answer()
-        self.service.answers[f'POST {self.one}/restore'] = service.Answer(
-            body={'server': {'id': 'a-server'}}
-        )
-        self.service.answers[f'PATCH {self.one}'] = service.Answer(
-            body={'backup': self.backup}
-        )
-        self.service.answers[f'DELETE {self.one}'] = service.Answer(202)
+        self.service.accept(self.backup)
 
     def test_all_commands(self) -> None:
         for command, words, last in (
