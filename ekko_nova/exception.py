@@ -296,16 +296,26 @@ class ObjectDamaged(DataDamaged):
 
 
 class UnknownFormat(DataDamaged):
-    """A document was written by a version we do not know."""
+    """A document was written by a version we do not know.
 
-    def __init__(self, name: str, found: object, known: object) -> None:
+    :ivar what: of it is not known
+    """
+
+    def __init__(
+        self,
+        name: str,
+        found: object,
+        known: object,
+        what: str = 'format version',
+    ) -> None:
         super().__init__(
-            f'{name} has format version {found}, this program reads {known}; '
+            f'{name} has {what} {found}, this program reads {known}; '
             'use the version of ekko-nova that wrote it'
         )
         self.name = name
         self.found = found
         self.known = known
+        self.what = what
 
 
 class BackupNotFound(CallerMistake):

@@ -65,7 +65,10 @@ def layer(number: int, **fields: int) -> base.Layer:
 
 
 def header(segments: int, owners: int = 1) -> base.Header:
-    """The header of a disk of so many segments of 4 MiB."""
+    """The header of a disk of so many segments of 4 MiB.
+
+    Some of its pieces are older than BLAKE3.
+    """
     return base.Header(
         set='the-set',
         backup='the-backup',
@@ -78,7 +81,7 @@ def header(segments: int, owners: int = 1) -> base.Header:
             for number in range(owners)
         ),
         codecs=(
-            base.Codec('zstd', 'aes-gcm'),
-            base.Codec('none', 'none'),
+            base.Codec('zstd', 'aes-gcm', 'sha256'),
+            base.Codec('none', 'none', 'blake3'),
         ),
     )

@@ -54,10 +54,11 @@ def first_difference(
     )
     dirty = _dirty(source, chosen, parent.header.segment_size)
     manifest = builders.ParentSegments(parent, geometry)
+    codecs = parent.header.codecs
     for segment in chosen:
         entry = manifest.segment(segment)
         clean = geometry.full_mask(segment) & ~dirty.get(segment, 0)
-        if not _same(source, geometry, segment, entry, clean):
+        if not _same(source, geometry, segment, entry, codecs, clean):
             return segment
     return None
 
@@ -86,6 +87,7 @@ def _same(
     geometry: geometry_.Geometry,
     segment: int,
     entry: base.Segment,
+    codecs: tuple[base.Codec, ...],
     clean: int,
 ) -> bool:
     zero = entry.zero & clean
@@ -97,6 +99,6 @@ def _same(
     if zero & ~blocks.zero_mask():
         return False
     return all(
-        pieces.digest(blocks.join(layer.mask)) == layer.digest
+        pieces.matches(layer, codecs, blocks.join(layer.mask))
         for layer in kept
     )

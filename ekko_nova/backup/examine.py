@@ -18,6 +18,7 @@ import functools
 import typing
 
 from ekko_nova.backup.codec import base as codec_base
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup import geometry as geometry_
 from ekko_nova.backup import layers
 from ekko_nova.backup.manifest import base
@@ -125,6 +126,7 @@ def _zeros(size: int) -> bytes:
 class Examiner:
     """Reads segments, finds zeros and what the parent has, and compresses.
 
+    :param codecs: of the new manifest, among them all of the parent's
     :param packed: index of the codec of compressed pieces
     :param unpacked: index of the codec of pieces that do not compress
     """
@@ -134,12 +136,14 @@ class Examiner:
         source: block.BlockSource,
         geometry: geometry_.Geometry,
         compression: codec_base.Compression,
+        codecs: tuple[base.Codec, ...],
         packed: int,
         unpacked: int,
     ) -> None:
         self._source = source
         self._geometry = geometry
         self._compression = compression
+        self._codecs = codecs
         self._packed = packed
         self._unpacked = unpacked
 
@@ -162,7 +166,7 @@ class Examiner:
         kept = [
             layer
             for layer in layers.comparable(task.parent, data)
-            if pieces.digest(blocks.join(layer.mask)) == layer.digest
+            if pieces.matches(layer, self._codecs, blocks.join(layer.mask))
         ]
         mask = 0
         for layer in kept:
@@ -191,7 +195,7 @@ class Examiner:
             length=len(plain),
             data=data,
             codec=codec,
-            digest=pieces.digest(plain),
+            digest=digests.of(self._codecs[codec].digest, plain),
         )
 
     def _may_shrink(self, plain: block.Buffer) -> bool:

@@ -86,7 +86,7 @@ class Fetcher:
             raise exception.ObjectDamaged(
                 name, f'a piece must open and unpack ({e})'
             ) from e
-        if pieces.digest(plain) != layer.digest:
+        if not pieces.matches(layer, self._header.codecs, plain):
             raise exception.ObjectDamaged(
                 name, 'a piece must have the digest in the manifest'
             )

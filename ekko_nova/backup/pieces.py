@@ -18,21 +18,22 @@ segment is an object of its own; smaller ones share a bundle::
 
     object                      bundle
     ┌──────────────────────┐    ┌──────┬────────┬───────┬───────┬─ … ─┐
-    │ sealed piece         │    │ EKB1 │ digest │ piece │ piece │     │
+    │ sealed piece         │    │ EKB2 │ digest │ piece │ piece │     │
     └──────────────────────┘    └──────┴────────┴───────┴───────┴─────┘
     offset 0                    0      4        24 = offset of the first
 
 The digest in a bundle's head covers all bytes behind it, so that a byte that
-belongs to no living piece cannot change unseen either.
+belongs to no living piece cannot change unseen either. The magic in front of
+it tells the algorithm.
 """
 
 import collections
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
-import hashlib
 import typing
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup import geometry
 from ekko_nova.backup.manifest import base
 from ekko_nova import block
@@ -45,19 +46,32 @@ __all__ = (
     'Placement',
     'bundle',
     'check_bundle',
-    'digest',
+    'matches',
 )
 
-_BUNDLE_MAGIC: typing.Final = b'EKB1'
-_DIGEST_SIZE: typing.Final = 20
+_MAGIC_SIZE: typing.Final = 4
+
+#: How a bundle begins, by the algorithm of the digest in its head.
+_MAGICS: typing.Final = {digests.SHA256: b'EKB1', digests.BLAKE3: b'EKB2'}
+_ALGORITHMS: typing.Final = {
+    magic: algorithm for algorithm, magic in _MAGICS.items()
+}
 
 #: Bytes in front of the first piece of a bundle.
-BUNDLE_HEAD: typing.Final = len(_BUNDLE_MAGIC) + _DIGEST_SIZE
+BUNDLE_HEAD: typing.Final = _MAGIC_SIZE + digests.SIZE
 
 
-def digest(data: block.Buffer) -> bytes:
-    """SHA-256, its first 20 bytes."""
-    return hashlib.sha256(data).digest()[:_DIGEST_SIZE]
+def matches(
+    layer: base.Layer, codecs: tuple[base.Codec, ...], plain: block.Buffer
+) -> bool:
+    """Whether these are the plain bytes of a layer's piece.
+
+    By the algorithm that the piece was stored with, whatever that of new
+    pieces is.
+
+    :param codecs: of the manifest that has the layer
+    """
+    return digests.of(codecs[layer.codec].digest, plain) == layer.digest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -155,13 +169,13 @@ class Placement:
         return self._numbers - 1
 
 
-def bundle(sealed: Sequence[block.Buffer]) -> bytes:
-    """The bundle of these sealed pieces."""
-    body = hashlib.sha256()
-    for piece in sealed:
-        body.update(piece)
-    head = body.digest()[:_DIGEST_SIZE]
-    return b''.join((_BUNDLE_MAGIC, head, *sealed))
+def bundle(sealed: Sequence[block.Buffer], algorithm: str) -> bytes:
+    """The bundle of these sealed pieces.
+
+    :param algorithm: of the digest in its head
+    """
+    head = digests.of(algorithm, *sealed)
+    return b''.join((_MAGICS[algorithm], head, *sealed))
 
 
 def check_bundle(name: str, data: bytes) -> None:
@@ -169,9 +183,13 @@ def check_bundle(name: str, data: bytes) -> None:
 
     :raises exception.ObjectDamaged: one is not
     """
-    if not data.startswith(_BUNDLE_MAGIC):
-        raise exception.ObjectDamaged(name, 'a bundle must begin with EKB1')
-    if digest(memoryview(data)[BUNDLE_HEAD:]) != data[4:BUNDLE_HEAD]:
+    algorithm = _ALGORITHMS.get(data[:_MAGIC_SIZE])
+    if algorithm is None:
+        raise exception.ObjectDamaged(
+            name, 'a bundle must begin with EKB1 or EKB2'
+        )
+    body = digests.of(algorithm, memoryview(data)[BUNDLE_HEAD:])
+    if body != data[_MAGIC_SIZE:BUNDLE_HEAD]:
         raise exception.ObjectDamaged(
             name, "a bundle's content must match the digest in its head"
         )

@@ -19,6 +19,7 @@ import typing
 from oslo_utils import units
 
 from ekko_nova.backup.codec import base as codec_base
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova import exception
 
 __all__ = ('MOST_PUTS', 'Settings')
@@ -40,6 +41,8 @@ class Settings:
     :ivar compression: driver name
     :ivar compression_level: the driver's own scale; ``None`` is its default
     :ivar encryption: driver name
+    :ivar digest: algorithm of new pieces, one of
+        :data:`ekko_nova.backup.codec.digest.NAMES`
     :ivar key_provider: wraps data keys; needed by encryption that needs keys
     :ivar manifest: driver name
     :ivar workers: threads that read, hash and compress, or decompress
@@ -60,6 +63,7 @@ class Settings:
     compression: str = 'zstd'
     compression_level: int | None = None
     encryption: str = 'none'
+    digest: str = digests.BLAKE3
     key_provider: codec_base.KeyProvider | None = None
     manifest: str = 'sqlite'
     workers: int = 3
@@ -76,6 +80,10 @@ class Settings:
         if not units.Mi <= size <= 64 * units.Mi or size.bit_count() != 1:
             raise exception.InvalidOption(
                 'segment_size', size, 'use a power of two from 1 to 64 MiB'
+            )
+        if self.digest not in digests.NAMES:
+            raise exception.InvalidOption(
+                'digest', self.digest, f'use {" or ".join(digests.NAMES)}'
             )
         if not 1 <= self.puts <= MOST_PUTS:
             raise exception.InvalidOption(

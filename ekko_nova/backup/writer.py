@@ -69,11 +69,16 @@ def codecs(
     settings: settings_.Settings, inherited: tuple[base.Codec, ...]
 ) -> tuple[base.Codec, ...]:
     """A manifest's codecs: the parent's, then what these settings add."""
-    wanted = (
-        base.Codec(settings.compression, settings.encryption),
-        base.Codec('none', settings.encryption),
+    return tuple(dict.fromkeys((*inherited, *_wanted(settings))))
+
+
+def _wanted(settings: settings_.Settings) -> tuple[base.Codec, base.Codec]:
+    """The codec of pieces that compress, and of those that do not."""
+    encryption, digest = settings.encryption, settings.digest
+    return (
+        base.Codec(settings.compression, encryption, digest),
+        base.Codec('none', encryption, digest),
     )
-    return tuple(dict.fromkeys((*inherited, *wanted)))
 
 
 def owners(
@@ -262,21 +267,21 @@ class DiskWriter:
             )
             for offset, piece in load_.unload()
         ]
-        return sealed[0] if alone else pieces.bundle(sealed)
+        if alone:
+            return sealed[0]
+        return pieces.bundle(sealed, self._settings.digest)
 
     def _examiner(self, source: block.BlockSource) -> examine.Examiner:
         settings = self._settings
-        header = self._header
+        codecs = self._header.codecs
+        packed, unpacked = _wanted(settings)
         return examine.Examiner(
             source,
             self._geometry,
             load.compression(settings.compression, settings.compression_level),
-            packed=header.codecs.index(
-                base.Codec(settings.compression, settings.encryption)
-            ),
-            unpacked=header.codecs.index(
-                base.Codec('none', settings.encryption)
-            ),
+            codecs,
+            packed=codecs.index(packed),
+            unpacked=codecs.index(unpacked),
         )
 
     def _report(self, segments: int, report: progress.Report) -> None:

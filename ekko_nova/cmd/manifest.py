@@ -115,11 +115,7 @@ class Dump(base.StoreCommand, lister.Lister):
             f'size:         {header.size}',
             f'segment size: {header.segment_size}',
             f'owners:       {len(header.owners)}',
-            'codecs:       '
-            + ', '.join(
-                f'{codec.compression}+{codec.encryption}'
-                for codec in header.codecs
-            ),
+            'codecs:       ' + ', '.join(map(_codec, header.codecs)),
         )
         for line in lines:
             print(line, file=self.app.stderr)
@@ -137,7 +133,6 @@ def _rows(manifest: manifest_base.Reader) -> Iterator[tuple[typing.Any, ...]]:
             yield _zero_row(segment - zeros, zeros)
             zeros = 0
         for number, layer in enumerate(entry.layers):
-            codec = header.codecs[layer.codec]
             yield (
                 segment,
                 count,
@@ -148,11 +143,15 @@ def _rows(manifest: manifest_base.Reader) -> Iterator[tuple[typing.Any, ...]]:
                 f'{layer.object:08x}',
                 layer.offset,
                 layer.length,
-                f'{codec.compression}+{codec.encryption}',
+                _codec(header.codecs[layer.codec]),
                 layer.digest.hex(),
             )
     if zeros:
         yield _zero_row(shape.segments - zeros, zeros)
+
+
+def _codec(codec: manifest_base.Codec) -> str:
+    return f'{codec.compression}+{codec.encryption}+{codec.digest}'
 
 
 def _zero_row(segment: int, count: int) -> tuple[typing.Any, ...]:

@@ -79,6 +79,7 @@ def _settings(conf: cfg.ConfigOpts) -> settings_.Settings:
         compression=group.compression,
         compression_level=group.compression_level,
         encryption=group.encryption,
+        digest=group.digest,
         key_provider=provider,
         manifest=group.manifest_driver,
         workers=group.workers,

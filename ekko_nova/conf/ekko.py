@@ -116,6 +116,26 @@ of every disk full; older ones stay as they were stored.
 """,
     ),
     cfg.StrOpt(
+        'digest',
+        default='blake3',
+        choices=[
+            ('blake3', 'several times as quick'),
+            ('sha256', 'where only algorithms that FIPS approves may be used'),
+        ],
+        help="""
+The digest that new data is stored with. By it a backup that has to read all
+of a disk sees what has changed since its parent, and a restore or a
+verification that every byte is still what was stored.
+
+``sha256`` costs more processor time in all of them. Changing this makes no
+backup full and rewrites nothing: what is stored keeps its digest, and is
+compared by that, until it is overwritten or a full backup is asked for.
+Backups with ``blake3``, and those that build on them, cannot be read by
+versions of ekko-nova that do not have this option; where hosts of such a
+version are left, use ``sha256``.
+""",
+    ),
+    cfg.StrOpt(
         'key_provider',
         default='file',
         help="""

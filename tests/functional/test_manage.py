@@ -237,6 +237,7 @@ class LifeTest(ManageCase):
         configuration.write_text(
             f'[ekko]\nstore = file://{self.store}\nencryption = aes-gcm\n'
             f'key_file = {key}\ncompression = zlib\nmanifest_driver = osdk\n'
+            'digest = sha256\n'
         )
         self.before = ['--config-file', str(configuration)]
         self.options = []
@@ -251,6 +252,10 @@ class LifeTest(ManageCase):
         self.assertEqual(6, sum(row['count'] for row in rows))
         layers = [row for row in rows if row['layer'] is not None]
         self.assertEqual({backup['id']}, {row['backup'] for row in layers})
+        codecs = {'zstd+none+blake3', 'none+none+blake3'}
+        self.assertLessEqual({row['codec'] for row in layers}, codecs)
+        for codec in codecs:
+            self.assertIn(codec, done.stderr)
         for driver in ('sqlite', 'osdk'):
             path = self.root / driver
             made = self.manage(

@@ -55,6 +55,7 @@ ARROWS: dict[str, set[str]] = {
 #: Third-party package: the only places that may import it. A place is a
 #: folder or a module without its ``.py``; ``''`` is all of ours.
 OWNERS: dict[str, set[str]] = {
+    'blake3': {'backup/codec/digest'},
     'cliff': {'cmd'},
     'cryptography': {'backup/codec'},
     'defusedxml': {'virt'},

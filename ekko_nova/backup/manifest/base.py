@@ -57,10 +57,16 @@ class Owner:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Codec:
-    """The drivers a piece went through, by entry-point name."""
+    """What a piece went through, by name.
+
+    :ivar compression: entry point of the driver
+    :ivar encryption: entry point of the driver
+    :ivar digest: algorithm, one of :data:`ekko_nova.backup.codec.digest.NAMES`
+    """
 
     compression: str
     encryption: str
+    digest: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class Layer:
         is the whole object
     :ivar length: stored bytes
     :ivar codec: index into ``Header.codecs``
-    :ivar digest: SHA-256, its first 20 bytes, of the piece's plain bytes
+    :ivar digest: of the piece's plain bytes, by the algorithm of the codec
     """
 
     mask: int

@@ -14,17 +14,22 @@
 
 The document is JSON in canonical form: keys sorted, no white space, ASCII
 only. A reader must refuse any other form, so that no byte can change unseen
-and no key can hide. Version 1::
+and no key can hide. Version 2::
 
     {"backup": str,
-     "codecs": [{"compression": str, "encryption": str}, ...],
+     "codecs": [{"compression": str, "digest": str, "encryption": str}, ...],
      "disk": str,
-     "format": 1,
+     "format": 2,
      "owners": [{"backup": str, "set": str}, ...],
      "parent": str or null,
      "segment_size": int,
      "set": str,
      "size": int}
+
+Version 1 is the same with ``"format": 1`` and codecs that have no ``digest``:
+it is ``sha256`` for all of them. A header all of whose codecs have that must
+be of version 1, so that what needs nothing newer can be read by what is
+older. A reader must refuse a digest that it does not know.
 """
 
 from collections.abc import Callable
@@ -34,13 +39,12 @@ import typing
 
 from oslo_utils import units
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup import geometry
 from ekko_nova.backup.manifest import base
 from ekko_nova import exception
 
 __all__ = ('decode', 'encode', 'stripe_count')
-
-_VERSION: typing.Final = 1
 
 #: A segment has 64 blocks, and a block is a multiple of a sector.
 _GRAIN: typing.Final = geometry.BLOCKS * 512
@@ -61,14 +65,20 @@ def encode(header: base.Header) -> bytes:
     :raises ValueError: the header could not be read again
     """
     _check(header)
-    return _canonical({'format': _VERSION, **dataclasses.asdict(header)})
+    content = dataclasses.asdict(header)
+    if all(codec.digest == digests.SHA256 for codec in header.codecs):
+        for codec in content['codecs']:
+            del codec['digest']
+        return _canonical({'format': 1, **content})
+    return _canonical({'format': 2, **content})
 
 
 def decode(name: str, document: bytes) -> base.Header:
     """The header of a document.
 
     :param name: of the manifest, for the errors
-    :raises exception.UnknownFormat: the document is of another version
+    :raises exception.UnknownFormat: the document is of another version, or
+        has a digest that is not known here
     :raises exception.ObjectDamaged: it is not in the form above
     """
     try:
@@ -89,6 +99,7 @@ def decode(name: str, document: bytes) -> base.Header:
         raise exception.UnknownFormat(name, version, sorted(_DECODERS))
     try:
         header = decoder(content)
+        _refuse_unknown(name, header)
         if encode(header) != document:
             raise ValueError('it is not canonical')
     except (TypeError, ValueError) as e:
@@ -99,14 +110,32 @@ def decode(name: str, document: bytes) -> base.Header:
 
 
 def _decode_1(content: dict[str, typing.Any]) -> base.Header:
+    return _decode_2(content, digest=digests.SHA256)
+
+
+def _decode_2(
+    content: dict[str, typing.Any], **of_all_codecs: typing.Any
+) -> base.Header:
     owners = tuple(base.Owner(**owner) for owner in content.pop('owners', ()))
-    codecs = tuple(base.Codec(**codec) for codec in content.pop('codecs', ()))
+    codecs = tuple(
+        base.Codec(**codec, **of_all_codecs)
+        for codec in content.pop('codecs', ())
+    )
     return base.Header(owners=owners, codecs=codecs, **content)
 
 
 _DECODERS: typing.Final[
     dict[int, Callable[[dict[str, typing.Any]], base.Header]]
-] = {_VERSION: _decode_1}
+] = {1: _decode_1, 2: _decode_2}
+
+
+def _refuse_unknown(name: str, header: base.Header) -> None:
+    for codec in header.codecs:
+        found = codec.digest
+        if type(found) is str and found not in digests.NAMES:
+            raise exception.UnknownFormat(
+                name, found, digests.NAMES, what='digest'
+            )
 
 
 def _canonical(content: dict[str, typing.Any]) -> bytes:
@@ -124,6 +153,8 @@ def _check(header: base.Header) -> None:
         strings += (owner.set, owner.backup)
     for codec in header.codecs:
         strings += (codec.compression, codec.encryption)
+        if codec.digest not in digests.NAMES:
+            raise ValueError('a digest is not known')
     if not all(type(each) is str for each in strings):
         raise ValueError('a name is not a string')
     for number in (header.size, header.segment_size):

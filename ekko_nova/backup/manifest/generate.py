@@ -15,16 +15,14 @@
 import pathlib
 import random
 import struct
-import typing
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup import geometry
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
 from ekko_nova.backup.manifest import stripe
 
 __all__ = ('generate',)
-
-_DIGEST: typing.Final = 20
 
 
 def generate(
@@ -54,7 +52,7 @@ def generate(
         size=size,
         segment_size=segment_size,
         owners=(base.Owner('generated', f'seed-{seed}'),),
-        codecs=(base.Codec('zstd', 'none'),),
+        codecs=(base.Codec('zstd', 'none', digests.BLAKE3),),
     )
     rng = random.Random(seed)  # noqa: S311  must be the same each time
     with driver.create(path, header) as writer:
@@ -84,7 +82,7 @@ def _stripe(
         offset=column(bytes(4 * count), 4),
         length=column(_lengths(count, disk.segment_size, rng), 4),
         codec=column(bytes(count), 1),
-        digest=rng.randbytes(_DIGEST * count),
+        digest=rng.randbytes(digests.SIZE * count),
     )
 
 

@@ -42,6 +42,7 @@ import operator
 import struct
 import typing
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup.manifest import base
 
 __all__ = (
@@ -69,7 +70,7 @@ _COUNTING: typing.Final = 2
 
 #: struct's letter for an unsigned item of a width.
 _LETTER: typing.Final = {1: 'B', 4: 'I', 8: 'Q'}
-_DIGEST: typing.Final = 20
+_DIGEST: typing.Final = digests.SIZE
 _PADDING: typing.Final = base.Segment(zero=0)
 _HEAD: typing.Final = struct.Struct(f'<I{len(COLUMNS)}I')
 

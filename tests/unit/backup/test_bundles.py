@@ -10,11 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import hashlib
 import typing
 
+import blake3
 from oslo_utils import units
 
 from ekko_nova.backup import bundles as bundles_
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup import pieces
 from ekko_nova.backup.store import memory
 from ekko_nova import exception
@@ -48,7 +51,9 @@ class BundlesTest(base.TestCase):
             content = [
                 bytes([16 * number + each]) * _LENGTH for each in range(8)
             ]
-            self.store.put(name, pieces.bundle(content))
+            # As after an upgrade: old ones, and new ones.
+            algorithm = digests.NAMES[number % len(digests.NAMES)]
+            self.store.put(name, pieces.bundle(content, algorithm))
         self.size = pieces.BUNDLE_HEAD + 8 * _LENGTH
 
     def bundles(self, *, whole: bool = False) -> bundles_.Bundles:
@@ -113,11 +118,36 @@ class BundlesTest(base.TestCase):
         self.take(them, 1, 1)
         self.assertEqual([*self.names[:4], self.names[5]], self.whole())
 
+    def test_to_the_byte(self) -> None:
+        body = b'one piece' + b'another'
+        for algorithm, head in (
+            ('sha256', b'EKB1' + hashlib.sha256(body).digest()[:20]),
+            ('blake3', b'EKB2' + blake3.blake3(body).digest(20)),
+        ):
+            self.assertEqual(
+                head + body,
+                pieces.bundle([b'one piece', b'another'], algorithm),
+            )
+
     def test_damaged(self) -> None:
+        for name in self.names[:2]:
+            whole = self.store.get(name)
+            # Magic, digest, the first byte of a piece, and the last of all.
+            for position in (*range(pieces.BUNDLE_HEAD + 1), -1):
+                damaged = bytearray(whole)
+                damaged[position] ^= 1
+                self.assert_refused(name, bytes(damaged))
+
+    def test_the_magic_says_how_it_is_checked(self) -> None:
         name = self.names[0]
-        damaged = bytearray(self.store.get(name))
-        damaged[-1] ^= 1
-        self.store.put(name, bytes(damaged))
+        body = self.store.get(name)[4:]
+        for magic in (b'EKB0', b'EKB1', b'EKB3', b'ekb2'):
+            self.assert_refused(name, magic + body)
+        self.assert_refused(name, b'EKB')
+        self.assert_refused(name, b'')
+
+    def assert_refused(self, name: str, content: bytes) -> None:
+        self.store.put(name, content)
         them = self.bundles()
         for _ in range(2):
             self.assertRaises(

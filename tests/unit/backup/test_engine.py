@@ -12,6 +12,8 @@
 
 
 from collections.abc import Iterator
+import dataclasses
+import hashlib
 import itertools
 import pathlib
 import random
@@ -24,10 +26,12 @@ from hypothesis import strategies as st
 from oslo_utils import units
 import testtools
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup.codec import key_file
 from ekko_nova.backup import document
 from ekko_nova.backup import geometry
 from ekko_nova.backup import layers
+from ekko_nova.backup.manifest import builder as builders
 from ekko_nova.backup import opened
 from ekko_nova.backup import reader
 from ekko_nova.backup import record as records
@@ -298,11 +302,15 @@ class ObjectsTest(EngineCase):
         self.assert_all_restore()
 
     def test_flipping_any_byte_is_noticed_with_the_objects_name(self) -> None:
+        """Whichever digest it was stored with, alone or in a bundle."""
+        self.line = self.line.with_settings(digest='sha256')
         self.disk.write(0, noise(units.Mi))
         self.disk.write(2 * units.Mi, b'text ' * 5000)
         self.line.backup()
+        self.line = self.line.with_settings(digest='blake3')
         self.disk.write(BLOCK, noise(BLOCK, 2))
         self.disk.write(3 * units.Mi, noise(3 * BLOCK, 3))
+        self.disk.write(4 * units.Mi, noise(units.Mi, 4))
         record = self.line.backup()
         store = self.line.store
         names = {
@@ -350,6 +358,171 @@ class ObjectsTest(EngineCase):
                 name == f'sets/server.root/{owner}/{number:08x}'
                 for owner, number in references.of_manifest(it.manifest)
             )
+
+
+class DigestTest(EngineCase):
+    """Backups with another digest than their parent's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.line = self.line.with_settings(
+            digest='sha256', compression='none', manifest='osdk'
+        )
+        self.disk.write(0, noise(3 * units.Mi))
+        self.disk.write(4 * units.Mi + BLOCK, noise(BLOCK))
+        self.first = self.line.backup()
+
+    def change_to(self, digest: str, **settings: object) -> None:
+        self.line = self.line.with_settings(digest=digest, **settings)
+
+    def codecs(self, record: records.Record) -> tuple[str, ...]:
+        """The digest of each codec that a manifest has."""
+        with opened.open_disk(
+            self.line.store, self.line.settings, record, record.disks[0]
+        ) as it:
+            codecs = it.manifest.header.codecs
+        return tuple(codec.digest for codec in codecs)
+
+    def objects(self, record: records.Record) -> list[bytes]:
+        prefix = f'sets/server.root/{record.id}/'
+        return [
+            self.line.store.get(found.name)
+            for found in self.line.store.list(prefix)
+        ]
+
+    def assert_nothing_stored(self, record: records.Record) -> None:
+        [disk] = record.disks
+        self.assertEqual(0, disk.changed_bytes)
+        self.assertEqual(len(disk.manifest), disk.objects)
+        self.assertEqual(
+            sum(part.size for part in disk.manifest), disk.stored_bytes
+        )
+
+    def test_sha256_alone_is_what_older_versions_read(self) -> None:
+        self.assertEqual(('sha256',), self.codecs(self.first))
+        self.disk.write(5 * units.Mi, b'x')
+        for record in (self.first, self.line.backup()):
+            *_, bundle, manifest = self.objects(record)
+            self.assertEqual(b'EKB1', bundle[:4])
+            self.assertIn(b'"format":1,', manifest)
+            self.assertNotIn(b'"digest":', manifest)
+
+    def test_what_has_not_changed_is_found_by_the_parents(self) -> None:
+        for digest in ('blake3', 'sha256', 'blake3'):
+            self.change_to(digest)
+            self.line.tracked = None  # as if the bitmap were lost
+            record = self.line.backup()
+            [disk] = record.disks
+            self.assertIs(records.Type.FULL, disk.type)
+            self.assertEqual(3 * units.Mi + BLOCK, disk.read_bytes)
+            self.assert_nothing_stored(record)
+            self.assertEqual((self.first.id,), disk.owners)
+            self.assertEqual(('sha256', 'blake3'), self.codecs(record))
+        self.assert_all_restore()
+
+    def test_what_has_changed_is_stored_with_the_new_one(self) -> None:
+        self.change_to('blake3')
+        self.disk.write(units.Mi, noise(BLOCK, 2))
+        self.line.tracked = None
+        record = self.line.backup()
+        self.assertEqual(units.Mi, record.disks[0].changed_bytes)
+        self.assert_all_restore()
+        # Now some is of either.
+        self.line.tracked = None
+        self.assert_nothing_stored(self.line.backup())
+
+    def test_the_audit_compares_by_the_parents(self) -> None:
+        self.change_to('blake3', audit_segments=100)
+        self.disk.write(units.Mi, noise(BLOCK, 2))
+        second = self.line.backup(only_incremental=True)
+        self.assertEqual(BLOCK, second.disks[0].changed_bytes)
+        self.assertIsNone(second.note)
+        self.assert_nothing_stored(self.line.backup(only_incremental=True))
+        for behind in (2 * units.Mi, 4 * units.Mi + BLOCK):
+            self.disk.write_behind(behind, noise(BLOCK, 3))
+            record = self.line.backup()
+            self.assertEqual('audit_mismatch', record.disks[0].full_reason)
+        self.assert_all_restore()
+
+    def test_a_chain_of_both(self) -> None:
+        taken = [self.first]
+        for number in range(4):
+            self.change_to('sha256' if number % 2 else 'blake3')
+            # A piece that is an object, and a bundle.
+            self.disk.write(number * units.Mi, noise(units.Mi, number + 2))
+            self.disk.write(
+                4 * units.Mi + number * BLOCK, noise(99, 9 - number)
+            )
+            taken.append(self.line.backup(only_incremental=True))
+            self.assert_all_restore()
+        heads = [
+            {each[:4] for each in self.objects(record)} & {b'EKB1', b'EKB2'}
+            for record in taken
+        ]
+        self.assertEqual([{b'EKB1'}, {b'EKB2'}] * 2 + [{b'EKB1'}], heads)
+        for record in taken:
+            self.line.delete(record.id)
+            self.assert_all_restore()
+            self.assert_nothing_spare()
+
+    def test_a_piece_that_is_read_without_its_bundle(self) -> None:
+        """Nothing but its own digest tells that it is damaged."""
+        for number, digest in enumerate(('sha256', 'blake3')):
+            self.change_to(digest, cached_bundles=1)
+            for segment in (3, 4):
+                offset = segment * units.Mi + (5 + number) * BLOCK
+                self.disk.write(offset, noise(BLOCK, number + 2))
+            record = self.line.backup()
+        for other, alone in ((0, 1), (1, 0)):
+            with opened.open_disk(
+                self.line.store, self.line.settings, record, record.disks[0]
+            ) as it:
+                shape = geometry.Geometry(len(self.disk.content), units.Mi)
+                pieces = builders.ParentSegments(it.manifest, shape)
+                both = pieces.segment(3).layers
+                # There is more to come of it, so that it stays.
+                it.fetcher.plain(both[other], BLOCK)
+                name = it.fetcher.object_name(both[alone])
+                data = self.line.store.get(name)
+                damaged = bytearray(data)
+                damaged[both[alone].offset] ^= 1
+                self.line.store.put(name, bytes(damaged))
+                error = self.assertRaises(
+                    *(exception.ObjectDamaged, it.fetcher.plain),
+                    *(both[alone], BLOCK),
+                )
+                self.assertIn('digest in the manifest', error.invariant)
+                self.line.store.put(name, data)
+        self.assert_all_restore()
+
+    def test_one_of_a_later_version(self) -> None:
+        """Refused by its name, and not built upon."""
+        self.disk.write(0, noise(units.Mi, 2))
+        with (
+            mock.patch.dict(digests._ALGORITHMS, {'later': hashlib.sha1}),
+            mock.patch.object(digests, 'NAMES', ('sha256', 'later')),
+        ):
+            self.change_to('later')
+            second = self.line.backup()
+            self.assert_all_restore()
+        self.line = self.line.with_settings(digest='blake3')
+        error = self.assertRaises(
+            exception.UnknownFormat, self.line.restore, second.id
+        )
+        self.assertIn('digest later, this program reads', str(error))
+        third = self.line.backup()
+        self.assertEqual('parent_damaged', third.disks[0].full_reason)
+        self.assertIn('digest later', third.note or '')
+        self.assertEqual(('blake3',), self.codecs(third))
+        self.assert_restores(third.id, self.line)
+        self.assert_restores(self.first.id, self.line)
+
+    def test_one_that_nobody_knows(self) -> None:
+        error = self.assertRaises(
+            exception.InvalidOption, self.line.with_settings, digest='md5'
+        )
+        self.assertIn('digest md5', str(error))
+        self.assertIn('blake3 or sha256', str(error))
 
 
 class DeleteTest(EngineCase):
@@ -410,10 +583,13 @@ class LineMachine(stateful.RuleBasedStateMachine):
         data = noise(length, seed) if seed else bytes(length)
         self.line.disk.write(offset, data)
 
-    @stateful.rule(forget=st.booleans())
-    def backup(self, forget: bool) -> None:
+    @stateful.rule(forget=st.booleans(), digest=st.sampled_from(digests.NAMES))
+    def backup(self, forget: bool, digest: str) -> None:
         if forget:
             self.line.tracked = None
+        self.line.settings = dataclasses.replace(
+            self.line.settings, digest=digest
+        )
         self.line.backup()
 
     @stateful.precondition(lambda self: self.line.available())
@@ -636,9 +812,11 @@ class SealedTest(EngineCase):
         for changes in (
             {'segment_size': 2 * units.Mi, 'encryption': 'none'},
             {'compression': 'zlib'},
-            {'compression': 'lzma', 'manifest': 'osdk'},
-            {'encryption': 'aes-gcm'},
+            {'digest': 'sha256'},
+            {'compression': 'lzma', 'manifest': 'osdk', 'digest': 'blake3'},
+            {'encryption': 'aes-gcm', 'digest': 'sha256'},
             {'compression': 'none'},
+            {'digest': 'blake3'},
             {'encryption': 'none'},
         ):
             offset = generator.randrange(4 * units.Mi)

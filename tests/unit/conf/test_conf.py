@@ -20,6 +20,7 @@ from oslo_config import types
 from oslo_utils import units
 from testtools import matchers
 
+from ekko_nova.backup.codec import digest
 from ekko_nova.backup import settings
 from ekko_nova.backup.store import retry
 from ekko_nova import conf
@@ -107,8 +108,16 @@ class ConfTest(base.TestCase):
             policy.longest_wait, self.conf.ekko.store_longest_wait
         )
 
+    def test_the_engine_knows_the_same_digests(self) -> None:
+        [option] = [
+            opt for opt in opts.list_opts()[0][1] if opt.name == 'digest'
+        ]
+        kind = typing.cast(types.String, option.type)
+        self.assertCountEqual(digest.NAMES, kind.choices or ())
+
     def test_bad_values_are_refused(self) -> None:
         for line in (
+            'digest = md5',
             'segment_size_mib = 3',
             'segment_size_mib = 128',
             'workers = 0',

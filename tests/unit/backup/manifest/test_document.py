@@ -17,6 +17,7 @@ import hypothesis
 from hypothesis import strategies
 import testtools
 
+from ekko_nova.backup.codec import digest as digests
 from ekko_nova.backup.manifest import base
 from ekko_nova.backup.manifest import document
 from ekko_nova import exception
@@ -35,14 +36,27 @@ HEADERS = strategies.builds(
         strategies.builds(base.Owner, NAME, NAME), max_size=3
     ).map(tuple),
     codecs=strategies.lists(
-        strategies.builds(base.Codec, NAME, NAME), max_size=3
+        strategies.builds(
+            base.Codec, NAME, NAME, strategies.sampled_from(digests.NAMES)
+        ),
+        max_size=3,
     ).map(tuple),
 )
+
+#: Of version 2, and of version 1.
 HEADER = dataclasses.replace(manifests.header(100), parent=None)
+OLD = dataclasses.replace(
+    HEADER,
+    codecs=(
+        base.Codec('zstd', 'aes-gcm', 'sha256'),
+        base.Codec('none', 'none', 'sha256'),
+    ),
+)
+BOTH = (HEADER, OLD)
 
 
-def changed(**fields: object) -> bytes:
-    content = json.loads(document.encode(HEADER)) | fields
+def changed(header: base.Header = HEADER, /, **fields: object) -> bytes:
+    content = json.loads(document.encode(header)) | fields
     return json.dumps(content, sort_keys=True, separators=(',', ':')).encode()
 
 
@@ -56,12 +70,26 @@ class TestDocument(testtools.TestCase):
     def test_to_the_byte(self) -> None:
         self.assertEqual(
             b'{"backup":"the-backup","codecs":[{"compression":"zstd",'
+            b'"digest":"sha256","encryption":"aes-gcm"},{"compression":"none",'
+            b'"digest":"blake3","encryption":"none"}],"disk":"instance/root '
+            b'\\u00e4","format":2,"owners":[{"backup":"backup-0","set":'
+            b'"the-set"}],"parent":null,"segment_size":4194304,"set":'
+            b'"the-set","size":419430400}',
+            document.encode(HEADER),
+        )
+
+    def test_what_needs_nothing_newer_is_written_as_ever(self) -> None:
+        self.assertEqual(
+            b'{"backup":"the-backup","codecs":[{"compression":"zstd",'
             b'"encryption":"aes-gcm"},{"compression":"none","encryption":'
             b'"none"}],"disk":"instance/root \\u00e4","format":1,"owners":'
             b'[{"backup":"backup-0","set":"the-set"}],"parent":null,'
             b'"segment_size":4194304,"set":"the-set","size":419430400}',
-            document.encode(HEADER),
+            document.encode(OLD),
         )
+        self.assertEqual(OLD, document.decode('m', document.encode(OLD)))
+        bare = dataclasses.replace(OLD, codecs=())
+        self.assertIn(b'"format":1,', document.encode(bare))
 
     def test_stripe_count(self) -> None:
         for segments, stripes in ((0, 0), (1, 1), (1024, 1), (1025, 2)):
@@ -71,7 +99,7 @@ class TestDocument(testtools.TestCase):
         self.assertEqual(2, document.stripe_count(short))
 
     def test_unknown_versions_are_named(self) -> None:
-        for version in (0, 2, 99, '1', None, True, 1.0, [1]):
+        for version in (0, 3, 99, '1', None, True, 1.0, [1]):
             error = self.assertRaises(
                 exception.UnknownFormat,
                 document.decode,
@@ -81,8 +109,51 @@ class TestDocument(testtools.TestCase):
             self.assertEqual(version, error.found)
             self.assertIn('the manifest', str(error))
 
+    def test_unknown_digests_are_named(self) -> None:
+        codec = {'compression': 'zstd', 'encryption': 'none'}
+        for unknown in ('md5', 'BLAKE3', 'sha256 ', ''):
+            codecs = [{**codec, 'digest': unknown}]
+            for fields in ({'codecs': codecs}, {'codecs': codecs * 2}):
+                error = self.assertRaises(
+                    exception.UnknownFormat,
+                    document.decode,
+                    'the manifest',
+                    changed(**fields),
+                )
+                self.assertEqual(unknown, error.found)
+                self.assertEqual(('blake3', 'sha256'), error.known)
+                self.assertIn(f'digest {unknown}, this', str(error))
+
+    def test_the_version_is_the_oldest_that_will_do(self) -> None:
+        """So that there is one form of a header, and no other."""
+        codec = {'compression': 'zstd', 'encryption': 'none'}
+        old = {**codec, 'digest': 'sha256'}
+        for wrong in (
+            changed(OLD, format=2),
+            changed(OLD, format=2, codecs=[]),
+            changed(OLD, format=2, codecs=[old, old]),
+            changed(OLD, codecs=[old]),
+            changed(HEADER, codecs=[old]),
+            changed(HEADER, codecs=[codec]),
+            changed(HEADER, codecs=[{**codec, 'digest': 'blake3'}, codec]),
+            changed(HEADER, format=1),
+        ):
+            self.assertRaises(
+                exception.ObjectDamaged, document.decode, 'm', wrong
+            )
+
     def test_malformed(self) -> None:
-        encoded = document.encode(HEADER)
+        for header in BOTH:
+            self._malformed(header)
+        codec = {'compression': 'zstd', 'encryption': 'none'}
+        for digest in ('null', '1', 'true', '["blake3"]', '{}'):
+            wrong = changed(codecs=[{**codec, 'digest': json.loads(digest)}])
+            self.assertRaises(
+                exception.ObjectDamaged, document.decode, 'm', wrong
+            )
+
+    def _malformed(self, header: base.Header) -> None:
+        encoded = document.encode(header)
         for wrong in (
             b'',
             b'null',
@@ -96,23 +167,25 @@ class TestDocument(testtools.TestCase):
             encoded.replace(b':', b': ', 1),
             encoded.replace(b'"size"', b'"size":1,"size"'),
             encoded.replace(b'\\u00e4', 'ä'.encode()),
-            changed(more=1),
-            changed(size='1'),
-            changed(size=True),
-            changed(size=1.0),
-            changed(size=-512),
-            changed(size=1 << 63),
-            changed(segment_size=0),
-            changed(segment_size=-4194304),
-            changed(segment_size=1000),
-            changed(parent=1),
-            changed(set=None),
-            changed(owners=None),
-            changed(owners=[{}]),
-            changed(owners=[['a', 'b']]),
-            changed(owners=[{'set': 'a', 'backup': 1}]),
-            changed(codecs=[{'compression': None, 'encryption': 'none'}]),
-            changed(codecs='x'),
+            changed(header, more=1),
+            changed(header, size='1'),
+            changed(header, size=True),
+            changed(header, size=1.0),
+            changed(header, size=-512),
+            changed(header, size=1 << 63),
+            changed(header, segment_size=0),
+            changed(header, segment_size=-4194304),
+            changed(header, segment_size=1000),
+            changed(header, parent=1),
+            changed(header, set=None),
+            changed(header, owners=None),
+            changed(header, owners=[{}]),
+            changed(header, owners=[['a', 'b']]),
+            changed(header, owners=[{'set': 'a', 'backup': 1}]),
+            changed(
+                header, codecs=[{'compression': None, 'encryption': 'none'}]
+            ),
+            changed(header, codecs='x'),
         ):
             error = self.assertRaises(
                 exception.ObjectDamaged, document.decode, 'm', wrong
@@ -120,16 +193,20 @@ class TestDocument(testtools.TestCase):
             self.assertEqual('m', error.name)
 
     def test_every_flip_is_noticed_or_means_another(self) -> None:
-        encoded = document.encode(HEADER)
+        for header in BOTH:
+            self._flip(header)
+
+    def _flip(self, header: base.Header) -> None:
+        encoded = document.encode(header)
         for position in range(len(encoded)):
             for bit in range(8):
                 flipped = bytearray(encoded)
                 flipped[position] ^= 1 << bit
                 try:
-                    header = document.decode('m', bytes(flipped))
+                    found = document.decode('m', bytes(flipped))
                 except exception.DataDamaged:
                     continue
-                self.assertNotEqual(HEADER, header)
+                self.assertNotEqual(header, found)
 
     def test_what_could_not_be_read_is_not_written(self) -> None:
         for fields in (
@@ -137,6 +214,8 @@ class TestDocument(testtools.TestCase):
             {'segment_size': 4096},
             {'disk': None},
             {'size': True},
+            {'codecs': (base.Codec('zstd', 'none', 'md5'),)},
+            {'codecs': (base.Codec('zstd', 'none', ''),)},
         ):
             header = dataclasses.replace(HEADER, **fields)
             self.assertRaises(ValueError, document.encode, header)
