@@ -19,6 +19,7 @@ import pathlib
 import shutil
 
 import fixtures
+from oslo_utils import units
 
 from ekko_nova.backup.codec import key_file
 from ekko_nova.backup.store import directory
@@ -61,3 +62,24 @@ class GoldenTest(base.TestCase):
                         digest, hashlib.sha256(restored).hexdigest()
                     )
                     self.assertEqual([], line.findings(backup))
+            with self.subTest(f'{found.name} {name} goes on'):
+                self._go_on(line)
+
+    def _go_on(self, line: engine.Line) -> None:
+        """The next backup is an incremental, with the settings of today."""
+        parent = line.available()[-1]
+        line.restore_in_place(parent.id)
+        # Every segment is compared with what was stored then.
+        line = line.with_settings(
+            encryption=parent.disks[0].manifest_encryption,
+            audit_segments=100,
+        )
+        line.disk.write(units.Mi, b'x' * 512)
+        for changed in (16 * units.Ki, 0):
+            [disk] = line.backup(only_incremental=True).disks
+            self.assertEqual(changed, disk.changed_bytes)
+        line.tracked = None
+        line.backup()
+        for backup, content in line.contents.items():
+            self.assert_same_bytes(content, line.restore(backup))
+            self.assertEqual([], line.findings(backup))
