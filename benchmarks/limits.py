@@ -10,24 +10,36 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What no backup can beat: copying, compressing, putting the same bytes."""
+"""What no backup can beat: copying, computing, putting the same bytes."""
 
+from collections.abc import Iterator
 from concurrent import futures
 import contextlib
 import os
 import pathlib
 import sys
+import time
 import typing
 
+from oslo_utils import units
 from swiftclient import client
 
 from benchmarks import measure
 from benchmarks.peers import base
 from benchmarks.peers import swift
+from ekko_nova.backup.codec import aes_gcm
+from ekko_nova.backup.codec import digest
+from ekko_nova.backup.codec import zstd
+from ekko_nova.backup import examine
+from ekko_nova.backup import geometry as geometry_
+from ekko_nova.backup.manifest import base as manifest_base
+from ekko_nova import block
+from ekko_nova import memory
 
-__all__ = ('compress', 'copy', 'put')
+__all__ = ('compress', 'compute', 'copy', 'put')
 
 _CONTAINER: typing.Final = 'limit'
+_SEGMENT: typing.Final = 4 * units.Mi
 
 
 def copy(image: pathlib.Path, target: pathlib.Path) -> measure.Usage:
@@ -42,13 +54,26 @@ def compress(image: pathlib.Path, target: pathlib.Path) -> measure.Usage:
     return measure.run(['zstd', '-1', '-T2', '-q', '-f', image, '-o', target])
 
 
+def compute(image: pathlib.Path) -> measure.Usage:
+    """What of our full backup needs a processor, on two of them.
+
+    Digests, compression and encryption of the data by the code of a backup,
+    from memory and into memory: without reading, storing, or a start.
+    """
+    usage = measure.run(
+        [sys.executable, '-m', 'benchmarks.limits', 'compute', image]
+    )
+    wall, cpu = map(float, usage.output.split())
+    return measure.Usage(wall, cpu)
+
+
 def put(
     place: base.Place, stored: base.Stored, connections: int
 ) -> measure.Usage:
     """As many objects, of the same size together, into Swift."""
     usage = measure.run(
         [
-            *(sys.executable, '-m', 'benchmarks.limits'),
+            *(sys.executable, '-m', 'benchmarks.limits', 'put'),
             *(str(stored.size), str(stored.objects), str(connections)),
         ],
         env=place.environment,
@@ -76,5 +101,61 @@ def _put(size: int, objects: int, connections: int) -> None:
             pass
 
 
+class _Memory:
+    """A raw image in memory: what it has of data, for who reads no more."""
+
+    def __init__(self, image: pathlib.Path) -> None:
+        self.size = image.stat().st_size
+        self._data: dict[int, bytes] = {}
+        with image.open('rb') as file:
+            for offset in range(0, self.size, _SEGMENT):
+                data = os.pread(file.fileno(), _SEGMENT, offset)
+                if data.count(0) < len(data):
+                    self._data[offset] = data
+
+    def __iter__(self) -> Iterator[int]:
+        return (offset // _SEGMENT for offset in self._data)
+
+    def extents(self) -> Iterator[block.Extent]:
+        yield block.Extent(0, self.size, dirty=True, zero=False)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset][:length]
+
+    def check(self) -> None:
+        pass
+
+
+def _compute(image: str) -> None:
+    memory.keep()
+    source = _Memory(pathlib.Path(image))
+    geometry = geometry_.Geometry(source.size, _SEGMENT)
+    codecs = tuple(
+        manifest_base.Codec(name, 'aes-gcm', digest.BLAKE3)
+        for name in ('zstd', 'none')
+    )
+    examiner = examine.Examiner(
+        source, geometry, zstd.Zstd(), codecs, packed=0, unpacked=1
+    )
+    cipher = aes_gcm.AesGcm(os.urandom(32))
+
+    def work(segment: int) -> None:
+        task = examine.Task(
+            segment, geometry.full_mask(segment), 0, manifest_base.Segment(0)
+        )
+        piece = examiner.examine(task).piece
+        if piece is not None:
+            cipher.encrypt(piece.data, b'')
+
+    began, spent = time.monotonic(), time.process_time()
+    with futures.ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(work, source):
+            pass
+    print(time.monotonic() - began, time.process_time() - spent)
+
+
 if __name__ == '__main__':
-    _put(*map(int, sys.argv[1:]))
+    if sys.argv[1] == 'compute':
+        _compute(sys.argv[2])
+    else:
+        _put(*map(int, sys.argv[2:]))
