@@ -24,6 +24,7 @@ ends with.
     │   ├── StoreUnauthorized                 authenticate again, then retry
     │   ├── InProgress
     │   ├── InstanceBusy
+    │   ├── JobRunning                        perhaps of another program
     │   ├── Cancelled
     │   ├── NoAnswer                          it may have begun: look first
     │   ├── Interrupted
@@ -37,6 +38,7 @@ ends with.
     │   └── UnknownFormat
     ├── CallerMistake                       3  correct the request
     │   ├── BackupNotFound
+    │   ├── FlavorTooSmall
     │   ├── IllegalState
     │   ├── InvalidName
     │   ├── InvalidSource
@@ -57,6 +59,9 @@ ends with.
         └── DriverMissing
 
 A message names the thing and the remedy, and derives from typed attributes.
+It is for operators. Tenants get to know it where it names nothing but what is
+theirs; where it may name hosts, paths, options or the store, its class has
+another text for them, see :func:`told`.
 """
 
 import typing
@@ -70,6 +75,7 @@ __all__ = (
     'DataDamaged',
     'DriverMissing',
     'EkkoError',
+    'FlavorTooSmall',
     'FullNeeded',
     'HypervisorFailed',
     'IllegalState',
@@ -79,6 +85,7 @@ __all__ = (
     'InvalidName',
     'InvalidOption',
     'InvalidSource',
+    'JobRunning',
     'NoAnswer',
     'NotStarted',
     'NovaMissing',
@@ -99,6 +106,7 @@ __all__ = (
     'UnknownFormat',
     'WorkerFailed',
     'WrongKey',
+    'told',
 )
 
 
@@ -106,10 +114,12 @@ class EkkoError(Exception):
     """The root: anything this project raises on purpose."""
 
     exit_code: typing.ClassVar[int] = 1
+    #: What tenants are told instead of a message that is not for them.
+    told: typing.ClassVar[str | None] = None
 
     def format_message(self) -> str:
-        """The message, where Nova asks for it: in faults and events."""
-        return str(self)
+        """What Nova shows to the owner of an instance, as its fault."""
+        return told(self)
 
 
 class RetryLater(EkkoError):
@@ -140,6 +150,7 @@ class OperatorNeeded(EkkoError):
     """The machine or the store needs mending before a retry makes sense."""
 
     exit_code = 7
+    told = 'something has to be mended first; ask your operator'
 
 
 class StoreUnavailable(RetryLater):
@@ -147,6 +158,11 @@ class StoreUnavailable(RetryLater):
 
     :ivar retry_after: seconds the store asked us to wait, if it did
     """
+
+    told = (
+        'the backup store does not answer; try again later, or ask your '
+        'operator'
+    )
 
     def __init__(
         self, store: str, reason: str, retry_after: float | None = None
@@ -161,6 +177,11 @@ class StoreUnavailable(RetryLater):
 
 class StoreUnauthorized(RetryLater):
     """The token is not, or no longer, accepted."""
+
+    told = (
+        "the backup store does not accept the cloud's credentials; ask your "
+        'operator'
+    )
 
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(
@@ -200,6 +221,26 @@ class InstanceBusy(RetryLater):
         self.wanted = wanted
 
 
+class JobRunning(RetryLater):
+    """QEMU has a backup job already: of another program, or a lost one.
+
+    :ivar socket: path of the socket that the job serves at
+    """
+
+    told = (
+        'the server is being backed up already, perhaps by another program; '
+        'wait until that has ended'
+    )
+
+    def __init__(self, domain: str, socket: str) -> None:
+        super().__init__(
+            f'a backup job at {socket} of {domain} is in progress; '
+            'wait until it has ended'
+        )
+        self.domain = domain
+        self.socket = socket
+
+
 class Cancelled(RetryLater):
     """Somebody wanted it to end.
 
@@ -213,6 +254,11 @@ class Cancelled(RetryLater):
 
 class NoAnswer(RetryLater):
     """A compute host was asked, and nobody knows what it made of it."""
+
+    told = (
+        'its compute host does not answer; what was asked may have begun all '
+        'the same: look before you ask again'
+    )
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(
@@ -238,6 +284,11 @@ class Interrupted(RetryLater):
 class SourceLost(RetryLater):
     """What is being read went away or stopped being one instant."""
 
+    told = (
+        'a disk was lost while it was read; nothing of this backup is kept, '
+        'take it again'
+    )
+
     def __init__(self, disk: str, reason: str) -> None:
         super().__init__(
             f'disk {disk} was lost while it was read ({reason}); '
@@ -249,6 +300,11 @@ class SourceLost(RetryLater):
 
 class BitmapUnusable(ChainBroken):
     """A dirty bitmap cannot be trusted, or is not there."""
+
+    told = (
+        'it is not known what has changed on a disk since its last backup; '
+        'the next one of it must be full'
+    )
 
     def __init__(self, disk: str, bitmap: str, reason: str) -> None:
         super().__init__(
@@ -274,6 +330,11 @@ class FullNeeded(ChainBroken):
 class ObjectMissing(DataDamaged):
     """The store does not hold an object of this name."""
 
+    told = (
+        'a backup is damaged: something is missing that was stored of it; '
+        'verify it, and restore another one'
+    )
+
     def __init__(self, store: str, name: str) -> None:
         super().__init__(f'object {name} is missing from the store {store}')
         self.store = store
@@ -285,6 +346,11 @@ class ObjectDamaged(DataDamaged):
 
     :ivar invariant: which one, in the words of the format specification
     """
+
+    told = (
+        'a backup is damaged: something stored of it is not what was written; '
+        'verify it, and restore another one'
+    )
 
     def __init__(self, name: str, invariant: str) -> None:
         super().__init__(
@@ -300,6 +366,11 @@ class UnknownFormat(DataDamaged):
 
     :ivar what: of it is not known
     """
+
+    told = (
+        'a backup was written by another version of ekko-nova; ask your '
+        'operator'
+    )
 
     def __init__(
         self,
@@ -321,6 +392,8 @@ class UnknownFormat(DataDamaged):
 class BackupNotFound(CallerMistake):
     """No record of this id is in the store."""
 
+    told = 'no such backup'
+
     def __init__(self, backup: str, store: str) -> None:
         super().__init__(
             f'no backup {backup} in the store {store}; '
@@ -328,6 +401,21 @@ class BackupNotFound(CallerMistake):
         )
         self.backup = backup
         self.store = store
+
+
+class FlavorTooSmall(CallerMistake):
+    """A new server has no disk for one of the backup, or a smaller one.
+
+    :ivar size: of the backup's disk, in bytes
+    """
+
+    def __init__(self, disk: str, size: int) -> None:
+        super().__init__(
+            f'disk {disk} of the backup has {size} bytes; choose a flavor '
+            'with disks as large as those of the backup'
+        )
+        self.disk = disk
+        self.size = size
 
 
 class IllegalState(CallerMistake):
@@ -361,6 +449,11 @@ class InvalidName(CallerMistake):
 class InvalidSource(CallerMistake):
     """What was named to be backed up cannot be."""
 
+    told = (
+        'its disks cannot be backed up as they are; Cinder backs up volumes, '
+        'for all else ask your operator'
+    )
+
     def __init__(self, source: str, reason: str, remedy: str) -> None:
         super().__init__(f'cannot back up {source}: {reason}; {remedy}')
         self.source = source
@@ -370,6 +463,8 @@ class InvalidSource(CallerMistake):
 
 class InvalidOption(CallerMistake):
     """An option or a combination of options is not usable."""
+
+    told = 'backups are not set up for it; ask your operator'
 
     def __init__(self, option: str, value: object, remedy: str) -> None:
         super().__init__(f'{option} {value!s} is not usable: {remedy}')
@@ -381,6 +476,8 @@ class InvalidOption(CallerMistake):
 class ObjectExists(CallerMistake):
     """An object that must be new is already there."""
 
+    told = 'what was to be stored is there already; ask your operator'
+
     def __init__(self, store: str, name: str) -> None:
         super().__init__(f'object {name} already exists in the store {store}')
         self.store = store
@@ -389,6 +486,8 @@ class ObjectExists(CallerMistake):
 
 class TargetExists(CallerMistake):
     """A restore would overwrite something."""
+
+    told = 'what was to be written is there already; ask your operator'
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -404,6 +503,11 @@ class WrongKey(CallerMistake):
     :ivar found: identifier of the key at hand, or a word for its absence
     """
 
+    told = (
+        'the key that the backup is encrypted with is not at hand; ask your '
+        'operator'
+    )
+
     def __init__(self, wanted: str, found: str) -> None:
         super().__init__(
             f'this backup was encrypted under key {wanted}, '
@@ -415,6 +519,8 @@ class WrongKey(CallerMistake):
 
 class StoreDenied(OperatorNeeded):
     """The store refuses, and will refuse again."""
+
+    told = 'the backup store refuses access; ask your operator'
 
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(
@@ -428,6 +534,11 @@ class StoreDenied(OperatorNeeded):
 class StoreFull(OperatorNeeded):
     """The store has no room, or the account is over its quota."""
 
+    told = (
+        'the backup store is full, or a quota of it is used up; delete '
+        'backups, or ask your operator'
+    )
+
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(
             f'the store {store} is full ({reason}); '
@@ -440,6 +551,11 @@ class StoreFull(OperatorNeeded):
 class TargetFailed(OperatorNeeded):
     """What a restore writes to cannot be written."""
 
+    told = (
+        'what it was to be written to does not take it: there may be no room, '
+        'or a quota is used up; ask your operator'
+    )
+
     def __init__(self, target: str, reason: str) -> None:
         super().__init__(
             f'cannot write {target} ({reason}); '
@@ -451,6 +567,11 @@ class TargetFailed(OperatorNeeded):
 
 class ScratchFull(OperatorNeeded):
     """There is no room for the blocks the guest overwrites meanwhile."""
+
+    told = (
+        'its compute host has too little room for what the server overwrites '
+        'during a backup; ask your operator'
+    )
 
     def __init__(self, directory: str, reason: str) -> None:
         super().__init__(
@@ -466,6 +587,8 @@ class HypervisorFailed(OperatorNeeded):
 
     :ivar code: libvirt's ``VIR_ERR_*`` number, if there is one
     """
+
+    told = 'the hypervisor of its compute host cannot do it; ask your operator'
 
     def __init__(
         self, operation: str, reason: str, code: int | None = None
@@ -485,6 +608,8 @@ class WorkerFailed(OperatorNeeded):
         left of it
     """
 
+    told = 'the process that was at it has failed or died; ask your operator'
+
     def __init__(
         self,
         reason: str,
@@ -500,6 +625,8 @@ class WorkerFailed(OperatorNeeded):
 
 class NotStarted(OperatorNeeded):
     """nova-compute runs without backups."""
+
+    told = 'its compute host cannot do this now; ask your operator'
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(
@@ -540,6 +667,8 @@ class Refused(CallerMistake):
 class DriverMissing(OperatorNeeded):
     """No driver of this name is installed."""
 
+    told = 'a driver that it needs is not installed; ask your operator'
+
     def __init__(self, namespace: str, name: str, known: str) -> None:
         super().__init__(
             f'no driver {name!r} in {namespace}; installed are: {known}'
@@ -547,3 +676,28 @@ class DriverMissing(OperatorNeeded):
         self.namespace = namespace
         self.name = name
         self.known = known
+
+
+def told(error: BaseException) -> str:
+    """What a tenant is told of an error.
+
+    What the message names of the cloud is for its operator, who finds it in
+    the log.
+    """
+    kind: type[EkkoError] = WorkerFailed
+    message = ''
+    if isinstance(error, (Refused, WorkerFailed)):
+        # Of another process, which may know others.
+        kind = _leaves().get(error.kind, OperatorNeeded)
+        message = error.reason
+    elif isinstance(error, EkkoError):
+        kind, message = type(error), str(error)
+    return kind.told or message
+
+
+def _leaves() -> dict[str, type[EkkoError]]:
+    return {
+        leaf.__name__: leaf
+        for action in EkkoError.__subclasses__()
+        for leaf in action.__subclasses__()
+    }

@@ -43,6 +43,9 @@ class ApiError(Exception):
         self.message = message
 
 
+#: What a host refuses to work on that Nova has deleted meanwhile.
+_NO_SERVER: typing.Final = 'ServerNotFound'
+
 _STATUSES: typing.Final[dict[str, int]] = {
     'BackupNotFound': 404,
     'BitmapUnusable': 409,
@@ -55,36 +58,24 @@ _STATUSES: typing.Final[dict[str, int]] = {
     'InvalidSource': 409,
     'NoAnswer': 504,
     'NotStarted': 409,
-    'ServerNotFound': 404,
+    _NO_SERVER: 404,
     'StoreUnavailable': 503,
-}
-
-#: What is said of those that would name a host.
-_IN_WORDS: typing.Final[dict[str, str]] = {
-    'BackupNotFound': 'no such backup',
-    'NoAnswer': 'its compute host does not answer; what was asked may have '
-    'begun all the same: look before you ask again',
-    'NotStarted': 'its compute host cannot do this now; ask your operator',
 }
 
 
 def from_ekko(error: exception.EkkoError) -> ApiError:
     """The answer to one of our own errors.
 
-    What an operator has to mend is not told to tenants in detail: it names
-    hosts and stores.
+    Its text is what tenants are told, see :func:`ekko_nova.exception.told`.
     """
     name = type(error).__name__
     if isinstance(error, exception.Refused):
         name = error.kind
-    status = _STATUSES.get(name, 500)
-    return ApiError(status, name, _IN_WORDS.get(name) or _text(error, status))
-
-
-def _text(error: exception.EkkoError, status: int) -> str:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return 'the backup store cannot do this now; ask your operator'
-    return error.reason if isinstance(error, exception.Refused) else str(error)
+    text = exception.told(error)
+    if name == _NO_SERVER:
+        # None of ours, and nothing but the server is named.
+        text = 'there is no such server'
+    return ApiError(_STATUSES.get(name, 500), name, text)
 
 
 def document(error: ApiError, request_id: str | None) -> dict[str, typing.Any]:

@@ -51,7 +51,7 @@ class Parent:
     """The backup that a new one builds on, if any.
 
     :ivar record: of the parent
-    :param backup: id of the new one
+    :param backup: the record of the new one
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Parent:
         catalog: catalogs.Catalog,
         settings: settings_.Settings,
         record: records.Record | None,
-        backup: str,
+        backup: records.Record,
     ) -> None:
         self._catalog = catalog
         self._settings = settings
@@ -110,12 +110,13 @@ class Parent:
             LOG.error(
                 'the parent is damaged, taking a full: '
                 'backup=%s parent=%s disk=%s %s',
-                self._backup,
+                self._backup.id,
                 record.id,
                 planned.name,
                 e,
             )
-            alarm = f'{planned.name}: parent damaged: {e}'
+            what = self._backup.says_of(e)
+            alarm = f'{planned.name}: parent damaged: {what}'
             return Choice(_full(planned, 'parent_damaged'), alarm=alarm)
         if planned.type is records.Type.INCREMENTAL:
             return self._audited(planned, source, parent)
@@ -165,7 +166,7 @@ class Parent:
             'although its bitmap calls it clean: something wrote to the disk '
             'behind the bitmap'
         )
-        LOG.error('backup=%s %s', self._backup, alarm)
+        LOG.error('backup=%s %s', self._backup.id, alarm)
         return Choice(_full(planned, 'audit_mismatch'), parent, alarm)
 
 

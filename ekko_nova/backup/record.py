@@ -241,6 +241,10 @@ class Record:
         found: str | None = (self.instance or {}).get('project_id')
         return found
 
+    def says_of(self, error: BaseException) -> str:
+        """What it says of an error: tenants read what was requested."""
+        return exception.told(error) if self.requested else str(error)
+
     def disk(self, identity: str) -> DiskRecord | None:
         """The disk of this identity, if the backup has it."""
         for disk in self.disks:

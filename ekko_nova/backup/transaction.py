@@ -93,7 +93,7 @@ class Transaction:
         self.record = dataclasses.replace(
             record, parent=parent.id if parent else None
         )
-        self._parent = parents.Parent(catalog, settings, parent, record.id)
+        self._parent = parents.Parent(catalog, settings, parent, record)
 
     def __enter__(self) -> typing.Self:
         try:
@@ -369,7 +369,7 @@ class Transaction:
     def _abort(self, error: BaseException | None) -> None:
         reason = 'it was cancelled'
         if isinstance(error, Exception):
-            reason = str(error) or reason
+            reason = self.record.says_of(error) or reason
         try:
             discard.unfinished(self._catalog, self.record, reason, own=True)
         except exception.EkkoError as e:

@@ -105,7 +105,7 @@ def _noted(
         yield note
     except exception.EkkoError as e:
         with contextlib.suppress(exception.EkkoError):
-            note.write('failed', error=str(e))
+            note.write('failed', error=exception.told(e))
         raise
 
 

@@ -85,6 +85,16 @@ class _Events(children.Events):
         LOG.debug('backup of %s: %s', self._instance, message)
 
 
+class _Reporter(compute_utils.EventReporter):  # type: ignore[misc]
+    """Says why in full: the details of an event are for administrators."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> typing.Any:
+        ours = isinstance(error, exception.EkkoError)
+        return super().__exit__(kind, str(error) if ours else error, trace)
+
+
 class Backups:
     """Takes backups, as many at once as the host may."""
 
@@ -211,9 +221,7 @@ class Backups:
         LOG.info('backup %s begins', backup, instance=instance)
         try:
             self._announcer.start(context, _VERB, instance, backup)
-            with compute_utils.EventReporter(
-                context, _EVENT, self._host, instance.uuid
-            ):
+            with _Reporter(context, _EVENT, self._host, instance.uuid):
                 self._take_files(instance)
                 result = child_.run(_Events(instance.uuid))
                 thawed = result.pop('thawed')
@@ -251,7 +259,7 @@ class Backups:
             if getattr(error, 'settled', False):
                 state.end_backup(context, instance.uuid, backup)
             else:
-                self.settle(instance, backup, str(error))
+                self.settle(instance, backup, exception.told(error))
             self._announcer.error(context, _VERB, instance, backup, str(error))
             compute_utils.add_instance_fault_from_exc(
                 context, instance, error, sys.exc_info()

@@ -236,10 +236,12 @@ class Child:
                         )
                     case kind:
                         handlers[kind](message)
-        reason = 'its process died without a word'
         if self._reason is not None:
-            reason = f'it was cancelled: {self._reason}'
-        raise exception.WorkerFailed(reason, settled=False)
+            cancelled = exception.Cancelled(self._reason)
+            raise exception.WorkerFailed(
+                str(cancelled), kind=type(cancelled).__name__
+            )
+        raise exception.WorkerFailed('its process died without a word')
 
 
 def _uploaded(events: Events, path: str) -> str | None:

@@ -100,7 +100,9 @@ class Conversation:
             beat()
         self.check()
         if self._error is not None:
-            raise exception.WorkerFailed(self._error)
+            raise exception.WorkerFailed(
+                self._error, kind=exception.TargetFailed.__name__
+            )
 
     def report(self, now: progress.Progress) -> None:
         """Tell of progress, now and then.

@@ -73,7 +73,9 @@ def back_up(
             )
             thawed = quiesce.thaw_left(domain, engine.places)
     except exception.EkkoError as e:
-        conversation.settled = _is_settled(order, engine, request, str(e))
+        conversation.settled = _is_settled(
+            order, engine, request, exception.told(e)
+        )
         raise
     return {
         'type': str(record.type),
@@ -169,12 +171,15 @@ def _disks(
         if disk.identity in formats:
             disks.append(disk)
         elif order.new:
-            raise _no_place(disk)
+            raise exception.FlavorTooSmall(disk.identity, disk.size)
         else:
             LOG.warning('the instance has no such disk: %s', disk.identity)
     if not disks:
-        raise exception.InvalidOption(
-            'backup', order.backup, 'it has no disk that the instance has'
+        raise exception.IllegalState(
+            order.backup,
+            'of other disks',
+            'be restored in place',
+            'of disks that the instance has',
         )
     return disks
 
@@ -213,18 +218,9 @@ def _formats_of_new(
             continue
         format_ = known.get(str(path), order.format)
         if image.info(str(path), format_).size < disk.size:
-            raise _no_place(disk)
+            raise exception.FlavorTooSmall(disk.identity, disk.size)
         formats[disk.identity] = format_
     return formats
-
-
-def _no_place(disk: records.DiskRecord) -> exception.InvalidOption:
-    return exception.InvalidOption(
-        'flavor',
-        'of the new server',
-        f'disk {disk.identity} of the backup has {disk.size} bytes; choose a '
-        'flavor with disks as large as those of the backup',
-    )
 
 
 def _path(

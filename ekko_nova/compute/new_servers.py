@@ -84,7 +84,7 @@ class NewServers:
             )
             self._announcer.error(context, _VERB, instance, backup, str(e))
             raise nova_exception.BuildAbortException(
-                instance_uuid=instance.uuid, reason=str(e)
+                instance_uuid=instance.uuid, reason=exception.told(e)
             ) from e
         LOG.info('the disks are those of %s', backup, instance=instance)
         self._announcer.end(context, _VERB, instance, backup)

@@ -182,6 +182,7 @@ class Operations:
             self._sites.site(project), backup, context.request_id, force
         )
         self._begin(
+            context,
             order,
             'deletion',
             children.Events(),
@@ -199,7 +200,11 @@ class Operations:
             self._sites.site(project), backup, context.request_id, deep
         )
         self._begin(
-            order, 'verification', children.Events(), self._pool.submit
+            context,
+            order,
+            'verification',
+            children.Events(),
+            self._pool.submit,
         )
 
     def export(
@@ -219,7 +224,7 @@ class Operations:
             self._sites.site(project), backup, context.request_id, disk, image
         )
         events = _Upload(context, image)
-        self._begin(order, 'export', events, self._pool.submit)
+        self._begin(context, order, 'export', events, self._pool.submit)
 
     def give_up(self, context: typing.Any, project: str, backup: str) -> None:
         """Begin to list a backup as an error that nobody makes any more.
@@ -233,7 +238,7 @@ class Operations:
             self._sites.site(project), backup, context.request_id
         )
         events = _Begun()
-        running = self._begin(order, 'removal', events, _at_once)
+        running = self._begin(context, order, 'removal', events, _at_once)
         events.wait()
         # It mostly ends at once; whoever looks then sees how.
         running.child.ended.wait(_MOMENT)
@@ -283,6 +288,7 @@ class Operations:
 
     def _begin(
         self,
+        context: typing.Any,
         order: _Order,
         activity: str,
         events: children.Events,
@@ -292,6 +298,8 @@ class Operations:
         self.running.add(order.backup, running)
 
         def work() -> None:
+            # What this thread logs belongs to this request.
+            context.update_store()
             self._run(running, events)
 
         self._waiting[events] = order

@@ -251,11 +251,11 @@ def _clear(domain: domains.Domain, socket: str) -> None:
 def require_none(domain: domains.Domain) -> None:
     """Make sure that a job can begin.
 
-    :raises exception.InProgress: a backup runs, somebody else's or ours
+    :raises exception.JobRunning: there is one, somebody else's or ours
     """
     socket = _socket(domain)
     if socket is not None:
-        raise exception.InProgress(domain.name, socket, 'a backup job at')
+        raise exception.JobRunning(domain.name, socket)
 
 
 def _socket(domain: domains.Domain) -> str | None:

@@ -714,7 +714,8 @@ class IsolationTest(SharedServerCase):
         server = onebox.Server(other, self.admin, made.id)
         self.addCleanup(onebox.delete, server)
         server.wait('ERROR')
-        self.assertIn('no backup', server.details().fault['message'])
+        fault = server.details().fault
+        self.assertIn('no such backup', fault['message'])
 
 
 class QuotaTest(ApiCase):

@@ -262,7 +262,9 @@ class ExportTest(OrdersCase):
             exception.WorkerFailed, self.export, _Uploads('no room')
         )
         self.assertIn('no room', str(error))
-        self.assertIn('no room', self.note('export')['error'])
+        self.assertEqual(
+            exception.TargetFailed.told, self.note('export')['error']
+        )
         self.assertEqual([], list(self.places.scratch.iterdir()))
 
 

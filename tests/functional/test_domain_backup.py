@@ -624,5 +624,5 @@ class DuringTest(DomainCase):
             None,
         )
         self.addCleanup(self.guest.domain.abortJob)
-        self.assertRaises(exception.InProgress, self.backup)
+        self.assertRaises(exception.JobRunning, self.backup)
         self.assertTrue(self.domain.has_job())

@@ -391,7 +391,7 @@ class BackupTest(WorkerCase):
         )
         self.assertTrue(error.settled, error.reason)
         self.assertIn('not enough scratch space', error.reason)
-        self.assert_error(self.id_, 'not enough scratch space')
+        self.assert_error(self.id_, str(exception.ScratchFull.told))
         self.assert_nothing_left()
         self.options = {}
         self.assert_holds(self.taken(), [(0, 24 * units.Mi, 0x99)])
@@ -413,7 +413,7 @@ class BackupTest(WorkerCase):
         )
         self.assertIn(f'a backup job at {theirs}/nbd', error.reason)
         self.assertTrue(error.settled)
-        self.assert_error(self.id_, 'a backup job at')
+        self.assert_error(self.id_, str(exception.JobRunning.told))
         _, events = self.settle(str(uuid.uuid4()))
         self.assertTrue(events.was_local)
         self.assertTrue(self.domain.has_job())

@@ -11,6 +11,7 @@
 # under the License.
 
 from collections.abc import Iterator
+import functools
 import inspect
 import re
 
@@ -48,9 +49,17 @@ def defined() -> dict[str, type[exception.EkkoError]]:
     }
 
 
+def leaves() -> list[type[exception.EkkoError]]:
+    return [
+        leaf
+        for action in exception.EkkoError.__subclasses__()
+        for leaf in action.__subclasses__()
+    ]
+
+
 class TreeTest(base.TestCase):
     def test_all_is_complete_and_sorted(self) -> None:
-        self.assertEqual(sorted(defined()), list(exception.__all__))
+        self.assertEqual([*sorted(defined()), 'told'], list(exception.__all__))
 
     def test_the_drawing_is_the_tree(self) -> None:
         tree = {
@@ -84,9 +93,8 @@ class TreeTest(base.TestCase):
                 self.assertNotIn('exit_code', vars(leaf), leaf.__name__)
 
     def test_the_facts_are_attributes_and_in_the_message(self) -> None:
-        for action in exception.EkkoError.__subclasses__():
-            for leaf in action.__subclasses__():
-                self.check_facts(leaf)
+        for leaf in leaves():
+            self.check_facts(leaf)
 
     def check_facts(self, leaf: type[exception.EkkoError]) -> None:
         parameters = inspect.signature(leaf).parameters
@@ -99,3 +107,53 @@ class TreeTest(base.TestCase):
         for name, value in facts.items():
             self.assertEqual(value, getattr(error, name))
             self.assertIn(value, str(error), f'{leaf.__name__}.{name}')
+        # Nova shows it to the owner of the instance.
+        self.assertEqual(exception.told(error), error.format_message())
+        if leaf.told is not None:
+            self.assertEqual(leaf.told, exception.told(error))
+            for value in facts.values():
+                self.assertNotIn(value, exception.told(error))
+
+
+class ToldTest(base.TestCase):
+    """What tenants are told."""
+
+    def test_what_names_a_host_a_path_or_the_store_has_another_text(
+        self,
+    ) -> None:
+        for leaf in leaves():
+            facts = set(inspect.signature(leaf).parameters)
+            if facts & {'directory', 'host', 'path', 'socket', 'store'}:
+                self.assertIsNotNone(leaf.told, leaf.__name__)
+        for leaf in exception.OperatorNeeded.__subclasses__():
+            self.assertIsNotNone(leaf.told, leaf.__name__)
+
+    def test_the_texts_are_distinct(self) -> None:
+        texts = [
+            leaf.told
+            for leaf in leaves()
+            if vars(leaf).get('told') is not None
+        ]
+        self.assertEqual(len(texts), len(set(texts)))
+
+    def test_the_message_where_it_names_nothing_else(self) -> None:
+        error = exception.InProgress('a-server', 'a-backup', 'backup')
+        self.assertEqual(str(error), exception.told(error))
+
+    def test_what_another_process_failed_with(self) -> None:
+        reason = 'cannot write /srv/x'
+        for of in (
+            functools.partial(exception.Refused, reason=reason),
+            functools.partial(exception.WorkerFailed, reason),
+        ):
+            for kind, told in (
+                ('StoreUnavailable', exception.StoreUnavailable.told),
+                ('Cancelled', reason),
+                ('WorkerFailed', exception.WorkerFailed.told),
+                ('of a later version', exception.OperatorNeeded.told),
+            ):
+                self.assertEqual(told, exception.told(of(kind=kind)))
+
+    def test_what_nobody_foresaw(self) -> None:
+        told = exception.told(OSError('/srv/x is not there'))
+        self.assertEqual(exception.WorkerFailed.told, told)

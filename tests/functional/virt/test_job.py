@@ -344,7 +344,7 @@ class InterferenceTest(JobCase):
             for places in (self.places, self.other_places):
                 job.recover(self.domain, places)
                 self.assertRaises(
-                    exception.InProgress, job.require_none, self.domain
+                    exception.JobRunning, job.require_none, self.domain
                 )
                 pull.check('vda')
 
@@ -433,7 +433,7 @@ class InterferenceTest(JobCase):
             None,
         )
         job.recover(self.domain, self.places)
-        self.assertRaises(exception.InProgress, job.require_none, self.domain)
+        self.assertRaises(exception.JobRunning, job.require_none, self.domain)
         self.assertTrue(self.domain.has_job())
         self.guest.domain.abortJob()
 

@@ -273,7 +273,13 @@ class WithStoreTest(ServiceCase):
             self.context, action.id
         )
         self.assertEqual('Error', event.result)
+        # Administrators see the details, its owner the message of its fault.
         self.assertIn('connecting to', event.details)
+        fault = objects.InstanceFault.get_latest_for_instance(
+            self.context, uuid
+        )
+        self.assertEqual(exception.HypervisorFailed.told, fault.message)
+        self.assertIn('connecting to', fault.details)
         # Nobody could look for what it left: that is for later.
         self.assertEqual(BACKUP, state.backup_of(self.instance()))
 

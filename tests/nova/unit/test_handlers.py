@@ -161,6 +161,19 @@ class CreateTest(HandlerCase):
             said = self.assert_error(409, 'NotStarted', self.create())
             self.assertNotIn('cmp-17', said)
 
+    def test_what_is_an_operator_s_is_told_in_a_tenant_s_words(self) -> None:
+        for kind, status in (
+            ('HypervisorFailed', 500),
+            ('InvalidOption', 400),
+            ('StoreDenied', 500),
+            ('StoreUnavailable', 503),
+        ):
+            self.cloud.hosts.create_backup.side_effect = exception.Refused(
+                kind, '/var/lib/x on cmp-17'
+            )
+            said = self.assert_error(status, kind, self.create())
+            self.assertEqual(getattr(exception, kind).told, said)
+
     def test_the_answer_is_lost(self) -> None:
         """It was taken all the same."""
 

@@ -39,7 +39,11 @@ class TransactionTest(test_engine.EngineCase):
         self.parent = self.line.backup()
 
     def begin(
-        self, backup: str, parent: records.Record | None = None
+        self,
+        backup: str,
+        parent: records.Record | None = None,
+        *,
+        requested: bool = False,
     ) -> transaction.Transaction:
         self.planned = records.DiskRecord(
             name='vda',
@@ -52,7 +56,9 @@ class TransactionTest(test_engine.EngineCase):
             self.line.catalog,
             self.line.settings,
             records.begun(
-                engine.SERVER, records.Request(backup), disks=(self.planned,)
+                engine.SERVER,
+                records.Request(backup, requested),
+                disks=(self.planned,),
             ),
             parent=parent,
         )
@@ -145,14 +151,9 @@ class TransactionTest(test_engine.EngineCase):
         )
         return len(collected.removed)
 
-    def _requested(self, backup: str) -> transaction.Transaction:
-        job = self.begin(backup)
-        job.record = dataclasses.replace(job.record, requested=True)
-        return job
-
     def _fail(self, error: BaseException) -> records.Record:
         def fail() -> None:
-            with self._requested('asked-for') as job:
+            with self.begin('asked-for', requested=True) as job:
                 job.write_disk(self.planned, self.disk.snapshot(full=True))
                 raise error
 
@@ -162,12 +163,30 @@ class TransactionTest(test_engine.EngineCase):
     def test_one_that_was_requested_stays_as_an_error(self) -> None:
         record = self._fail(exception.SourceLost('vda', 'of a test'))
         self.assertEqual(records.Status.ERROR, record.status)
-        self.assertIn('of a test', record.error or '')
+        self.assertEqual(exception.SourceLost.told, record.error)
         self.assertEqual(0, self._collected())
         self.line.backup()
         self.assert_all_restore()
         self.line.delete('asked-for')
         self.assert_nothing_spare()
+
+    def test_tenants_are_not_told_what_nobody_foresaw(self) -> None:
+        record = self._fail(OSError('/srv/x is not there'))
+        self.assertEqual(exception.WorkerFailed.told, record.error)
+
+    def test_what_is_wrong_with_the_parent(self) -> None:
+        """Only who may be a tenant is not told where the store is."""
+        for name in self.line.names():
+            if name.startswith(f'sets/server.root/{self.parent.id}/'):
+                self.line.store.delete(name)
+        for requested in (True, False):
+            name = f'requested-{requested}'
+            with self.begin(name, self.parent, requested=requested) as job:
+                job.write_disk(self.planned, self.disk.snapshot(full=True))
+                note = job.commit().note or ''
+            told = str(exception.ObjectMissing.told)
+            self.assertEqual(requested, told in note, note)
+            self.assertNotEqual(requested, self.line.store.url in note, note)
 
     def test_whoever_cancels_it_says_why(self) -> None:
         self.assertEqual(

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A deletion says that it goes on for as long as it does."""
+"""A deletion says that it goes on for as long as it does, and why it fails."""
 
 import dataclasses
 import os
@@ -47,6 +47,7 @@ class _Store(memory.MemoryStore):
         super().__init__()
         self.seen: list[str] = []
         self.full = False
+        self.denied = False
 
     def put(self, name: str, data: typing.Any, **options: bool) -> None:
         if name.startswith('notes/'):
@@ -58,6 +59,8 @@ class _Store(memory.MemoryStore):
     def delete(self, name: str) -> None:
         if name.startswith('sets/'):
             self.seen.append('object')
+            if self.denied:
+                raise exception.StoreDenied(self.url, 'of a test')
         super().delete(name)
 
 
@@ -135,6 +138,22 @@ class DeleteTest(base.TestCase):
         self.store.full = True
         self.delete(self.record, heartbeat=600.0)
         self.assertEqual(1, self.store.seen.count('note'))
+
+    def test_why_it_fails(self) -> None:
+        """Who carries it out hears it in full; the note is for tenants."""
+        self.store.denied = True
+        error = self.assertRaises(
+            exception.StoreDenied, self.delete, self.record
+        )
+        self.assertIn(self.store.url, str(error))
+        note = self.catalog.notes.get(
+            self.record.server, self.record.id, 'delete'
+        )
+        assert note is not None
+        self.assertEqual(
+            ('failed', exception.StoreDenied.told),
+            (note['status'], note['error']),
+        )
 
     @staticmethod
     def _died(record: records.Record) -> records.Record:
