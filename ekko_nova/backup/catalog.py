@@ -28,10 +28,10 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import logging
 import math
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from ekko_nova.backup import document

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-
-from oslo_log import log as logging
+import logging
 
 from ekko_nova.backup import record as records
 from ekko_nova.backup import transaction

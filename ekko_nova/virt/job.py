@@ -24,13 +24,13 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
+import logging
 import pathlib
 import time
 import typing
 from xml.sax import saxutils
 
 from defusedxml import ElementTree
-from oslo_log import log as logging
 
 from ekko_nova import exception
 from ekko_nova.virt import checkpoint

@@ -72,7 +72,7 @@ OWNERS: dict[str, set[str]] = {
     'oslo_concurrency': {'compute'},
     'oslo_config': {'cmd', 'compute', 'conf'},
     'oslo_limit': {'api'},
-    'oslo_log': {''},
+    'oslo_log': {'api', 'compute'},
     'oslo_messaging': {'compute'},
     'oslo_policy': {'api'},
     'oslo_utils': {''},
