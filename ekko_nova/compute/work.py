@@ -35,7 +35,7 @@ from ekko_nova.compute import instance_orders
 from ekko_nova.compute import link as links
 from ekko_nova.compute import order as orders
 from ekko_nova.compute import priority
-from ekko_nova import conf as conf_
+from ekko_nova.conf import ekko
 from ekko_nova import exception
 
 __all__ = ('carry_out', 'main')
@@ -97,7 +97,7 @@ def carry_out(
 @contextlib.contextmanager
 def _engine(site: orders.Site) -> Iterator[engines.Engine]:
     conf = cfg.ConfigOpts()
-    conf_.register_opts(conf)
+    ekko.register_opts(conf)
     conf([], default_config_files=[], default_config_dirs=[])
     for name, value in site.options.items():
         conf.set_override(name, value, group='ekko')
