@@ -10,19 +10,27 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Have the C library keep the memory of segments for the next ones.
+"""How a process that is there for one task deals with its memory.
 
+:func:`keep` has the C library keep the memory of segments for the next ones.
 By default glibc (2.36) gives a freed buffer of some MiB back to the kernel,
 and takes it again for the next segment, page by page: a sixth of the processor
 time of a full backup. What it does keep, it keeps for each thread.
+
+:func:`hurry` and :func:`settle` are about Python's search for garbage. While
+a program imports what it needs there are more and more objects and none of
+them is garbage, but Python looks through all of them time and again, and once
+more when it ends (Python 3.11): a quarter of the processor time of a small
+command.
 """
 
 import ctypes
+import gc
 import typing
 
 from oslo_utils import units
 
-__all__ = ('TUNABLES', 'keep')
+__all__ = ('TUNABLES', 'hurry', 'keep', 'settle')
 
 #: Buffers up to here are kept, and so much of what is free, in bytes.
 _BUFFER: typing.Final = 64 * units.Mi
@@ -50,3 +58,17 @@ def keep() -> None:
         mallopt(_MMAP_THRESHOLD, _BUFFER)
         mallopt(_TRIM_THRESHOLD, _FREE)
         mallopt(_ARENA_MAX, 1)
+
+
+def hurry() -> None:
+    """Look for no garbage until :func:`settle`, for a moment that is."""
+    gc.disable()
+
+
+def settle() -> None:
+    """Look for garbage only among what is made from now on.
+
+    At the end of a program that is none, and Python ends at once.
+    """
+    gc.freeze()
+    gc.enable()

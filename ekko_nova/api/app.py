@@ -37,7 +37,7 @@ from ekko_nova.api import routes
 from ekko_nova.api import stores
 from ekko_nova.api import validation
 from ekko_nova.api import versions
-from ekko_nova import conf as conf_
+from ekko_nova.conf import opts
 from ekko_nova import exception
 
 __all__ = ('create_app', 'factory')
@@ -49,7 +49,7 @@ def factory(global_conf: dict[str, str], **local_conf: str) -> flask.Flask:
     """For ``paste.app_factory``, in a process with Nova's configuration."""
     del global_conf, local_conf
     conf = nova.conf.CONF
-    conf_.register_opts(conf)
+    opts.register_opts(conf)
     enforcer = policy.Enforcer(conf)
     enforcer.register_defaults(policies.list_rules())
     return create_app(

@@ -28,10 +28,10 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import logging
 import math
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from ekko_nova.backup import document
@@ -277,10 +277,12 @@ class Catalog:
                 naming.record_name(server, backup)
                 for backup in self._line(server)
             }
-        for found in self.store.list(naming.record_prefix(server)):
-            named.discard(found.name)
-            yield found.name
+        # Before the listing, which takes longer: whoever reads the records
+        # may begin.
         yield from sorted(named)
+        for found in self.store.list(naming.record_prefix(server)):
+            if found.name not in named:
+                yield found.name
 
     def _line(self, server: str) -> frozenset[str]:
         name = naming.line_name(server)

@@ -32,9 +32,8 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import typing
-
-from oslo_log import log as logging
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain

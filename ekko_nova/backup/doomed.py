@@ -12,7 +12,7 @@
 
 """What goes when a backup is deleted: the objects that only it needs."""
 
-from oslo_log import log as logging
+import logging
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain

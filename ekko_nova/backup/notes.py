@@ -24,9 +24,9 @@ delete         why the last deletion failed, or that one is waited for
 """
 
 from collections.abc import Iterator
+import logging
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from ekko_nova.backup import document

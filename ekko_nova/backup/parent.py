@@ -15,9 +15,8 @@
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import logging
 import random
-
-from oslo_log import log as logging
 
 from ekko_nova.backup import audit
 from ekko_nova.backup import catalog as catalogs

@@ -26,10 +26,10 @@ from collections.abc import Callable
 from collections.abc import Collection
 import contextlib
 import dataclasses
+import logging
 import time
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from ekko_nova.backup import catalog as catalogs

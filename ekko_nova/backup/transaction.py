@@ -24,11 +24,11 @@ Leaving the context without :meth:`Transaction.commit` removes everything.
 
 import contextlib
 import dataclasses
+import logging
 import pathlib
 import time
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from ekko_nova.backup import catalog as catalogs

@@ -28,6 +28,7 @@ from ekko_nova.cmd import context
 from ekko_nova.cmd import manage
 from ekko_nova.compute import engine
 from ekko_nova import exception
+from ekko_nova import memory
 
 __all__ = ('Command', 'StoreCommand')
 
@@ -65,6 +66,7 @@ class Command(command.Command):
         return ''
 
     def run(self, parsed_args: argparse.Namespace) -> int:
+        memory.settle()
         try:
             status: int = super().run(parsed_args)
             _flush()

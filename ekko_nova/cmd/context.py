@@ -23,8 +23,7 @@ import typing
 from oslo_config import cfg
 
 from ekko_nova.compute import engine
-from ekko_nova import conf as conf_
-from ekko_nova.conf import ekko_swift
+from ekko_nova.conf import ekko
 from ekko_nova import exception
 
 __all__ = ('configuration', 'open_context')
@@ -38,11 +37,13 @@ def configuration(
 ) -> cfg.ConfigOpts:
     """Read configuration files; what ``overrides`` names wins over them.
 
+    Of the sections only ``[ekko]`` is known.
+
     :raises cfg.Error: a file is missing, or a value is not usable
     :raises exception.InvalidOption: a file cannot be read
     """
     conf = cfg.ConfigOpts()
-    conf_.register_opts(conf)
+    ekko.register_opts(conf)
     try:
         conf(
             args=[],
@@ -69,8 +70,18 @@ def open_context(
     :raises exception.InvalidOption: no store is named, or not a usable one
     """
     conf = configuration(files, overrides)
-    environment = ekko_swift.environment(conf) or dict(os.environ)
     with engine.open_engine(
-        conf, environment, overrides.get('project')
+        conf, _credentials(conf), overrides.get('project')
     ) as opened:
         yield opened
+
+
+def _credentials(conf: cfg.ConfigOpts) -> Mapping[str, str]:
+    if (conf.ekko.store or '').startswith('file:'):
+        return {}
+    # keystoneauth and requests come with it: a fifth of all that a command
+    # imports, and no directory needs them.
+    from ekko_nova.conf import ekko_swift  # noqa: PLC0415
+
+    ekko_swift.register_opts(conf)
+    return ekko_swift.environment(conf) or dict(os.environ)

@@ -39,6 +39,8 @@ from cliff import app
 from cliff import commandmanager
 import pbr.version
 
+from ekko_nova import memory
+
 __all__ = ('Manage', 'Signals', 'main')
 
 #: Libraries that log, as errors, what we retry or report in our own words.
@@ -120,6 +122,8 @@ class Manage(app.App):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    # Until the command and all that it needs has been imported.
+    memory.hurry()
     signals = Signals()
     try:
         words = sys.argv[1:] if arguments is None else arguments
@@ -131,3 +135,4 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         # Python's own end is no place for a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        memory.settle()

@@ -18,10 +18,9 @@ a note on the backup, see :mod:`ekko_nova.backup.notes`.
 
 from collections.abc import Iterator
 import contextlib
+import logging
 import time
 import typing
-
-from oslo_log import log as logging
 
 from ekko_nova.backup import discard
 from ekko_nova.backup import notes

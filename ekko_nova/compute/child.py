@@ -33,6 +33,8 @@ __all__ = ('Child', 'Events', 'require_worker')
 LOG = logging.getLogger(__name__)
 
 _NAME: typing.Final = 'ekko_nova.compute.worker'
+#: All that it imports once it runs.
+_WORK: typing.Final = 'ekko_nova.compute.work'
 #: Seconds that a worker has to end after its last word.
 _LAST_WORD: typing.Final = 5.0
 
@@ -43,7 +45,7 @@ def require_worker() -> None:
     :raises exception.WorkerFailed: it could not; what it misses
     """
     done = subprocess.run(
-        [sys.executable, '-P', '-c', f'import {_NAME}'],
+        [sys.executable, '-P', '-c', f'import {_NAME}, {_WORK}'],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-
-from oslo_log import log as logging
+import logging
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain

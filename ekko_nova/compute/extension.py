@@ -34,7 +34,7 @@ from ekko_nova.compute import operations
 from ekko_nova.compute import recovery
 from ekko_nova.compute import restores
 from ekko_nova.compute import sites
-from ekko_nova import conf as conf_
+from ekko_nova.conf import opts
 from ekko_nova import exception
 
 __all__ = ('Attachment', 'Extension')
@@ -50,7 +50,7 @@ class Extension:
 
     def __init__(self, driver: typing.Any, host: str) -> None:
         conf = nova.conf.CONF
-        conf_.register_opts(conf)
+        opts.register_opts(conf)
         shared = pathlib.Path(conf.state_path, 'ekko')
         for name in ('socket_directory', 'scratch_directory'):
             conf.set_default(name, str(shared), group='ekko')

@@ -17,9 +17,8 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import logging
 import pathlib
-
-from oslo_log import log as logging
 
 from ekko_nova.backup import catalog as catalogs
 from ekko_nova.backup import chain

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-
-from oslo_log import log as logging
+import logging
 
 from ekko_nova.backup import record as records
 from ekko_nova.backup import transaction
@@ -170,6 +169,7 @@ class Reading:
         """Have libvirt know the bitmaps to read by, those that it accepts."""
         result = []
         accepted: dict[str, list[str]] = {}
+        known: dict[str, list[str]] | None = None
         for each in chosen:
             name = each.verdict.bitmap
             if name is not None:
@@ -178,12 +178,16 @@ class Reading:
                 try:
                     checkpoint.redefine(self.domain, name, targets)
                     accepted[name] = targets
+                    known = {name: targets}
                 except exception.HypervisorFailed as e:
+                    known = None
                     each = each.refused(e)  # noqa: PLW2901  it is what counts
             result.append(each)
-        checkpoint.forget(self.domain)
-        for name, targets in accepted.items():
-            checkpoint.redefine(self.domain, name, targets)
+        # Mostly it knows just these by now, and would take as long again.
+        if known != accepted:
+            checkpoint.forget(self.domain)
+            for name, targets in accepted.items():
+                checkpoint.redefine(self.domain, name, targets)
         return result
 
     def _job(

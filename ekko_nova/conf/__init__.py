@@ -13,18 +13,6 @@
 """Every configuration option, declared once.
 
 One module per section; each has ``register_opts(conf)`` and ``list_opts()``.
-Nothing here keeps a configuration: whoever parsed one passes it in.
+:mod:`.opts` has all of them. Nothing here keeps a configuration: whoever
+parsed one passes it in.
 """
-
-from oslo_config import cfg
-
-from ekko_nova.conf import ekko
-from ekko_nova.conf import ekko_swift
-
-__all__ = ('register_opts',)
-
-
-def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options of every section known to ``conf``."""
-    ekko.register_opts(conf)
-    ekko_swift.register_opts(conf)

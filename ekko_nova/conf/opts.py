@@ -10,16 +10,26 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What ``oslo-config-generator`` and the documentation list."""
+"""All sections: for services, ``oslo-config-generator``, the documentation.
+
+Whoever needs ``[ekko]`` only takes :mod:`.ekko`: keystoneauth comes with the
+other.
+"""
 
 from oslo_config import cfg
 
 from ekko_nova.conf import ekko
 from ekko_nova.conf import ekko_swift
 
-__all__ = ('list_opts',)
+__all__ = ('list_opts', 'register_opts')
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """Each section with its options."""
     return [ekko.list_opts(), ekko_swift.list_opts()]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of every section known to ``conf``."""
+    ekko.register_opts(conf)
+    ekko_swift.register_opts(conf)

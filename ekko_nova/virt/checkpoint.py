@@ -21,9 +21,8 @@ the bitmaps in the qcow2 files are what lasts.
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+import logging
 from xml.sax import saxutils
-
-from oslo_log import log as logging
 
 from ekko_nova import exception
 from ekko_nova.virt import bitmap as bitmap_

@@ -24,13 +24,13 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
+import logging
 import pathlib
 import time
 import typing
 from xml.sax import saxutils
 
 from defusedxml import ElementTree
-from oslo_log import log as logging
 
 from ekko_nova import exception
 from ekko_nova.virt import checkpoint
@@ -48,7 +48,10 @@ LOG = logging.getLogger(__name__)
 _BITMAP: typing.Final = 'changes'
 _END_SECONDS: typing.Final = 60.0
 _END_FAILURES: typing.Final = 3
-_POLL_SECONDS: typing.Final = 0.05
+#: Between two looks for a job that is being ended: at first, and at most. Most
+#: are gone after some milliseconds (QEMU 7.2). A look asks libvirt for what it
+#: has in memory, and not QEMU.
+_POLL_SECONDS: typing.Final = (0.005, 0.05)
 _RECONNECT_SECONDS: typing.Final = 1.0
 
 
@@ -276,6 +279,7 @@ def _end(domain: domains.Domain, socket: str) -> None:
     deadline = time.monotonic() + _END_SECONDS
     asked = False
     failures = 0
+    wait, longest = _POLL_SECONDS
     while time.monotonic() < deadline:
         try:
             if _socket_of(domain.backup_xml()) != socket:
@@ -287,7 +291,8 @@ def _end(domain: domains.Domain, socket: str) -> None:
             failures += 1
             if failures == _END_FAILURES:
                 raise
-        time.sleep(_POLL_SECONDS)
+        time.sleep(wait)
+        wait = min(2 * wait, longest)
     LOG.error('backup job does not end: domain=%s', domain.name)
 
 

@@ -28,13 +28,12 @@ read, and only when the backup is durable
 
 from collections.abc import Iterator
 import contextlib
+import logging
 import os
 import secrets
 import subprocess
 import tempfile
 import typing
-
-from oslo_log import log as logging
 
 from ekko_nova import block
 from ekko_nova import direct

@@ -33,12 +33,12 @@ or is dead, or libvirt is                an hour, :data:`_PATIENCE`
 from collections.abc import Iterator
 import contextlib
 import fcntl
+import logging
 import pathlib
 import time
 import typing
 
 import libvirt
-from oslo_log import log as logging
 
 from ekko_nova import exception
 from ekko_nova.virt import domain as domains

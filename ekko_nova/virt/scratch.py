@@ -40,6 +40,7 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import fcntl
+import logging
 import os
 import pathlib
 import re
@@ -49,7 +50,6 @@ import stat
 import threading
 import typing
 
-from oslo_log import log as logging
 from oslo_utils import units
 
 from ekko_nova import exception

@@ -31,8 +31,8 @@ import typing
 import fixtures
 from oslo_config import cfg
 
-from ekko_nova import conf as ekko_conf
 from ekko_nova.conf import ekko_swift
+from ekko_nova.conf import opts
 from tests import base
 
 _ROOT: typing.Final = pathlib.Path(__file__).parents[2]
@@ -171,7 +171,7 @@ class DevstackCase(base.TestCase):
     def options(self, path: pathlib.Path) -> cfg.ConfigOpts:
         """The file as ekko-nova reads it."""
         conf = cfg.ConfigOpts()
-        ekko_conf.register_opts(conf)
+        opts.register_opts(conf)
         conf(['--config-file', str(path)], project='nova')
         return conf
 

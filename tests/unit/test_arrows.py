@@ -72,14 +72,14 @@ OWNERS: dict[str, set[str]] = {
     'oslo_concurrency': {'compute'},
     'oslo_config': {'cmd', 'compute', 'conf'},
     'oslo_limit': {'api'},
-    'oslo_log': {''},
+    'oslo_log': {'api', 'compute'},
     'oslo_messaging': {'compute'},
     'oslo_policy': {'api'},
     'oslo_utils': {''},
     'pbr': {'cmd'},
     'psutil': {'compute/priority'},
+    'requests': {'backup/store/swift_connections'},
     'stevedore': {'backup'},
-    'swiftclient': {'backup/store/swift'},
     'tenacity': {'backup/store/retry'},
     'urllib3': {'backup/store/swift'},
     'werkzeug': {'api'},
@@ -259,7 +259,7 @@ class RulesTest(base.TestCase):
         self.assertIn('backup/b.py:4:', only)
 
     def test_a_package_of_somebody_else(self) -> None:
-        self.assert_refused('virt/b.py', 'import swiftclient', 'only backup/')
+        self.assert_refused('virt/b.py', 'import requests', 'only backup/')
         self.write('virt/b.py', '')
         self.assert_refused('backup/b.py', 'import libvirt', 'only virt')
         self.write('backup/b.py', '')
@@ -267,12 +267,16 @@ class RulesTest(base.TestCase):
         self.assert_refused('backup/b.py', line, 'only cmd, compute, conf')
 
     def test_the_owner_may(self) -> None:
-        line = 'import swiftclient.client'
-        self.assertEqual([], self.refused('backup/store/swift.py', line))
+        line = 'import requests.adapters'
+        self.assertEqual(
+            [], self.refused('backup/store/swift_connections.py', line)
+        )
 
     def test_a_name_that_begins_alike_is_not_the_owner(self) -> None:
-        line = 'import swiftclient'
-        self.assert_refused('backup/store/swift_b.py', line, 'only backup/')
+        line = 'import requests'
+        self.assert_refused(
+            'backup/store/swift_connections_b.py', line, 'only backup/'
+        )
 
     def test_a_package_that_nobody_owns(self) -> None:
         self.assert_refused('virt/b.py', 'import boto3', 'nobody')

@@ -27,14 +27,13 @@ import contextlib
 import errno
 import fcntl
 import io
+import logging
 import os
 import pathlib
 import secrets
 import stat
 import sys
 import typing
-
-from oslo_log import log as logging
 
 from ekko_nova.backup.store import base
 from ekko_nova.backup.store import location as store_location

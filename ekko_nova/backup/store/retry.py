@@ -17,10 +17,10 @@ from collections.abc import Iterator
 import dataclasses
 import hashlib
 import itertools
+import logging
 import threading
 import typing
 
-from oslo_log import log as logging
 import tenacity
 
 from ekko_nova.backup.store import base

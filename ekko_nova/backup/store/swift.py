@@ -12,9 +12,8 @@
 
 """Objects in a container of OpenStack Swift.
 
-``swiftclient.Connection`` would retry a rejected token by itself, whatever
-number of retries it is given, and belongs to one thread. We use the functions
-below it: each makes one request over a connection that we keep per thread.
+Each call makes one request; whoever wants more attempts has them made by
+:mod:`.retry`.
 """
 
 from collections.abc import Iterator
@@ -24,15 +23,12 @@ import contextlib
 import dataclasses
 import hashlib
 from http import client as http_client
+import json
 import threading
 import typing
 from urllib import parse as urlparse
-import weakref
-import zlib
 
 from oslo_utils import units
-from swiftclient import client
-from swiftclient import exceptions as swift_exceptions
 from urllib3 import exceptions as urllib3_exceptions
 
 from ekko_nova.backup.store import base
@@ -40,13 +36,11 @@ from ekko_nova.backup.store import http_errors
 from ekko_nova.backup.store import location as store_location
 from ekko_nova.backup.store import naming
 from ekko_nova.backup.store import swift_account
+from ekko_nova.backup.store import swift_connections
 from ekko_nova import block
 from ekko_nova import exception
 
 __all__ = ('SwiftStore',)
-
-#: Seconds to connect, and between two signs of life of a request.
-_TIMEOUT: typing.Final = 60.0
 
 #: Objects per request of a listing, about 1 MiB of JSON.
 _PAGE: typing.Final = 4096
@@ -65,8 +59,6 @@ _TRANSPORT: typing.Final = (
     OSError,
     http_client.HTTPException,
     urllib3_exceptions.HTTPError,
-    zlib.error,
-    EOFError,
     ValueError,
     KeyError,
 )
@@ -76,19 +68,9 @@ _TRANSPORT: typing.Final = (
 #: the new one (seen in Swift 2.30, with one replica), and says 404.
 _LOOKS: typing.Final = 3
 
-# It would log the first 16 characters of tokens.
-client.logger_settings['reveal_sensitive_prefix'] = 0
-
 
 class _BeyondEnd(Exception):
     """A range begins where the object has ended."""
-
-
-def _hang_up(connection: client.HTTPConnection) -> None:
-    connection.close()
-    # urllib3 2 closes the socket when the last reference to its pool goes,
-    # and the last reply holds one.
-    connection.resp = None
 
 
 class SwiftStore(base.Store):
@@ -125,11 +107,8 @@ class SwiftStore(base.Store):
         self._container = container
         self._prefix = f'{prefix.strip("/")}/' if prefix.strip('/') else ''
         self._page = page
+        self._connections = swift_connections.Connections(account.session)
         self._local = threading.local()
-        self._connections: weakref.WeakSet[client.HTTPConnection] = (
-            weakref.WeakSet()
-        )
-        self._lock = threading.Lock()
         self._check_names()
 
     def _check_names(self) -> None:
@@ -195,17 +174,13 @@ class SwiftStore(base.Store):
         """The containers of the account whose names begin so."""
         marker = ''
         while True:
-            _, page = self._call(
-                '',
-                client.get_account,
-                marker=marker,
-                limit=self._page,
-                prefix=prefix,
-            )
+            page = [
+                name for (name,) in self._listed('', prefix, marker, 'name')
+            ]
             if not page:
                 return
-            yield from (entry['name'] for entry in page)
-            marker = page[-1]['name']
+            yield from page
+            marker = page[-1]
 
     @property
     def url(self) -> str:
@@ -221,7 +196,7 @@ class SwiftStore(base.Store):
             self._put(name, content, if_absent=if_absent)
             return
         try:
-            self._call(name, client.put_container, self._container)
+            self._call('PUT', name, self._container)
             self._put(name, content, if_absent=if_absent)
         except exception.ObjectMissing as e:
             raise exception.StoreUnavailable(
@@ -230,14 +205,17 @@ class SwiftStore(base.Store):
 
     def _put(self, name: str, data: bytes, *, if_absent: bool) -> None:
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        confirmed = self._call_object(
-            client.put_object,
+        reply = self._call_object(
+            'PUT',
             name,
+            {
+                'ETag': md5,
+                'Content-Type': 'application/octet-stream',
+                **({'If-None-Match': '*'} if if_absent else {}),
+            },
             data,
-            etag=md5,
-            content_type='application/octet-stream',
-            headers={'If-None-Match': '*'} if if_absent else {},
         )
+        confirmed = reply.headers.get('etag', '').strip('"')
         if confirmed != md5:
             raise exception.StoreUnavailable(
                 self.url, f'it stored {name} as {confirmed}, not as {md5}'
@@ -253,20 +231,19 @@ class SwiftStore(base.Store):
         whole = offset == 0 and length is None
         ranged = {} if whole else {'Range': f'bytes={offset}-{last}'}
         try:
-            headers, data = self._look(
-                client.get_object, name, {**_NEWEST, **ranged}
-            )
+            reply = self._look('GET', name, {**_NEWEST, **ranged})
         except _BeyondEnd:
             return b''
+        data = reply.content
         with self._errors(name):
-            expected = int(headers['content-length'])
+            expected = int(reply.headers['content-length'])
         if len(data) != expected:
             raise exception.StoreUnavailable(
                 self.url, f'{name} ended after {len(data)} of {expected} bytes'
             )
-        if 'content-range' not in headers:
+        if 'content-range' not in reply.headers:
             data = data[offset:][:length]
-        return typing.cast(bytes, data)
+        return data
 
     def list(self, prefix: str = '') -> Iterator[base.ObjectStat]:
         naming.check_prefix(prefix)
@@ -279,14 +256,14 @@ class SwiftStore(base.Store):
             marker = page[-1].name
 
     def stat(self, name: str) -> base.ObjectStat:
-        headers = self._look(client.head_object, name, _NEWEST)
+        headers = self._look('HEAD', name, _NEWEST).headers
         with self._errors(name):
             size = int(headers['content-length'])
             return base.ObjectStat(name, size, headers['etag'].strip('"'))
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(exception.ObjectMissing):
-            self._call_object(client.delete_object, name)
+            self._call_object('DELETE', name)
 
     def reauthenticate(self) -> None:
         token = getattr(self._local, 'token', None)
@@ -294,24 +271,18 @@ class SwiftStore(base.Store):
             self._account.forget(token)
 
     def close(self) -> None:
-        with self._lock:
-            connections = list(self._connections)
-            self._connections.clear()
-        for connection in connections:
-            _hang_up(connection)
+        self._connections.close()
 
     def _list_page(
         self, prefix: str, marker: str
     ) -> Sequence[base.ObjectStat]:
         """Objects by their full names, none after the last page."""
         try:
-            _, entries = self._call(
-                prefix,
-                client.get_container,
-                self._container,
-                marker=marker,
-                limit=self._page,
-                prefix=prefix,
+            return tuple(
+                base.ObjectStat(*found)
+                for found in self._listed(
+                    self._container, prefix, marker, 'name', 'bytes', 'hash'
+                )
             )
         except exception.ObjectMissing as e:
             # Of the container, that is; a store without one is new and empty.
@@ -320,96 +291,101 @@ class SwiftStore(base.Store):
                     self.url, 'the container vanished while it was listed'
                 ) from e
             return ()
+
+    def _listed(
+        self, container: str, prefix: str, marker: str, *members: str
+    ) -> Sequence[tuple[typing.Any, ...]]:
+        """A page of what a container holds, or without one the account.
+
+        :returns: of each entry, these members
+        """
+        query = {
+            'format': 'json',
+            'limit': str(self._page),
+            'marker': marker,
+            'prefix': prefix,
+        }
+        reply = self._call('GET', prefix, container, query=query)
+        if reply.status == 204:
+            return ()
         with self._errors(prefix):
-            return tuple(
-                base.ObjectStat(entry['name'], entry['bytes'], entry['hash'])
-                for entry in entries
-            )
+            return [
+                tuple(entry[member] for member in members)
+                for entry in json.loads(reply.content)
+            ]
 
     def _look(
-        self, function: typing.Any, name: str, headers: Mapping[str, str]
-    ) -> typing.Any:
+        self, method: str, name: str, headers: Mapping[str, str]
+    ) -> swift_connections.Reply:
         """Read an object, or make sure that it is missing."""
         for _ in range(_LOOKS - 1):
             with contextlib.suppress(exception.ObjectMissing):
-                return self._call_object(function, name, headers=headers)
-        return self._call_object(function, name, headers=headers)
+                return self._call_object(method, name, headers)
+        return self._call_object(method, name, headers)
 
     def _call_object(
-        self, function: typing.Any, name: str, *args: object, **kwargs: object
-    ) -> typing.Any:
+        self,
+        method: str,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes = b'',
+    ) -> swift_connections.Reply:
         full_name = self._prefix + naming.check(name)
         return self._call(
-            name, function, self._container, full_name, *args, **kwargs
+            method,
+            name,
+            self._container,
+            full_name,
+            headers=headers,
+            data=data,
         )
 
     def _call(
         self,
+        method: str,
         name: str,
-        function: typing.Any,
-        *args: object,
-        **kwargs: object,
-    ) -> typing.Any:
+        *path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: bytes = b'',
+    ) -> swift_connections.Reply:
         """Make one request.
 
         :param name: what it is about, for messages
-        :param function: of ``swiftclient.client``
+        :param path: below the account
         """
         access = self._account.access(self.url)
         self._local.token = access.token
-        connection = self._connection(access.endpoint)
+        url = '/'.join(
+            [access.endpoint, *map(urlparse.quote, filter(None, path))]
+        )
+        if query is not None:
+            url += '?' + urlparse.urlencode(
+                {key: value for key, value in query.items() if value},
+                quote_via=urlparse.quote,
+            )
         with self._errors(name):
-            return function(
-                access.endpoint,
-                access.token,
-                *args,
-                http_conn=(connection.parsed_url, connection),
-                **kwargs,
+            reply = self._connections.request(
+                method,
+                url,
+                {'X-Auth-Token': access.token, **(headers or {})},
+                data=data,
+                decode=query is not None,
             )
-
-    def _connection(self, endpoint: str) -> client.HTTPConnection:
-        """This thread's connection."""
-        connection = getattr(self._local, 'connection', None)
-        if connection is None or connection.url != endpoint:
-            session = self._account.session
-            connection = client.HTTPConnection(
-                endpoint,
-                timeout=session.timeout or _TIMEOUT,
+        if reply.status == 416:
+            raise _BeyondEnd
+        if not 200 <= reply.status < 300:
+            raise http_errors.from_status(
+                self.url, name, reply.status, reply.reason, reply.headers
             )
-            connection.requests_args['verify'] = session.verify
-            connection.requests_args['cert'] = session.cert
-            self._local.connection = connection
-            with self._lock:
-                self._connections.add(connection)
-        return connection
-
-    def _drop_connection(self) -> None:
-        """Give up this thread's connection; a stray reply may be under way."""
-        connection = getattr(self._local, 'connection', None)
-        if connection is not None:
-            self._local.connection = None
-            _hang_up(connection)
+        return reply
 
     @contextlib.contextmanager
     def _errors(self, name: str) -> Iterator[None]:
         """Let no error of the transport through."""
         try:
             yield
-        except swift_exceptions.ClientException as e:
-            status = e.http_status or 0
-            if status == 416:
-                raise _BeyondEnd from e
-            if status >= 500 or status in {408, 499}:
-                self._drop_connection()
-            raise http_errors.from_status(
-                self.url,
-                name,
-                status,
-                e.http_reason or e.msg,
-                e.http_response_headers or {},
-            ) from e
         except _TRANSPORT as e:
-            self._drop_connection()
             reason = f'{type(e).__name__}: {e}'
             if 'certificate verify' in reason.lower():
                 raise exception.StoreDenied(self.url, reason) from e

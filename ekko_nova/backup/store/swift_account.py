@@ -24,6 +24,7 @@ from keystoneauth1 import loading
 from keystoneauth1 import plugin
 from keystoneauth1 import session as keystone_session
 
+from ekko_nova.backup.store import swift_v1
 from ekko_nova import exception
 
 __all__ = ('Access', 'SwiftAccount', 'from_environment')
@@ -67,8 +68,7 @@ class Access:
 class SwiftAccount:
     """An account, reached through any keystoneauth plugin.
 
-    One token serves all threads. Swift's own v1 protocol (tempauth) is the
-    plugin ``v1password``.
+    One token serves all threads.
 
     :param session: its ``verify``, ``cert`` and ``timeout`` hold for Swift as
         well as for authentication
@@ -214,10 +214,8 @@ def _v1(given: Mapping[str, str]) -> plugin.BaseAuthPlugin:
     for name in ('ST_AUTH', 'ST_USER', 'ST_KEY'):
         if name not in given:
             raise _missing(name)
-    return _loader('v1password').load_from_options(
-        auth_url=given['ST_AUTH'],
-        username=given['ST_USER'],
-        password=given['ST_KEY'],
+    return swift_v1.Password(
+        given['ST_AUTH'], given['ST_USER'], given['ST_KEY']
     )
 
 

@@ -37,7 +37,7 @@ from ekko_nova.compute import child as children
 from ekko_nova.compute import endpoint
 from ekko_nova.compute import operations
 from ekko_nova.compute import sites
-from ekko_nova import conf as conf_
+from ekko_nova.conf import opts
 from ekko_nova import exception
 from tests import base
 
@@ -51,7 +51,7 @@ class OperationsCase(base.TestCase):
         super().setUp()
         self.root = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         conf = cfg.ConfigOpts()
-        conf_.register_opts(conf)
+        opts.register_opts(conf)
         conf([], default_config_files=[], default_config_dirs=[])
         store = f'file://{self.root}/store'
         conf.set_override('store', store, group='ekko')

@@ -47,7 +47,7 @@ from ekko_nova.compute import restores
 from ekko_nova.compute import rpcapi
 from ekko_nova.compute import sites
 from ekko_nova.compute import state
-from ekko_nova import conf as conf_
+from ekko_nova.conf import opts
 from ekko_nova import exception
 from tests.functional.virt import images
 
@@ -76,7 +76,7 @@ class ServiceCase(base.ServersTestBase):  # type: ignore[misc]
         # wheel's is in the environment.
         nova.conf.CONF.set_default('pybasedir', sys.prefix)
         super().setUp()
-        conf_.register_opts(nova.conf.CONF)
+        opts.register_opts(nova.conf.CONF)
         self.flags(compute_driver='ekko_nova.EkkoLibvirtDriver')
         if self.STORE is not None:
             self.flags(store=self.STORE, recovery_interval=3600, group='ekko')

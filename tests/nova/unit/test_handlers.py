@@ -43,7 +43,7 @@ from ekko_nova.backup import notes
 from ekko_nova.backup import process
 from ekko_nova.backup import record as records
 from ekko_nova.compute import rpcapi
-from ekko_nova import conf as conf_
+from ekko_nova.conf import opts
 from ekko_nova import exception
 from tests import base
 
@@ -55,7 +55,7 @@ class NovaCase(base.TestCase):
         super().setUp()
         objects.register_all()
         conf = nova.conf.CONF
-        conf_.register_opts(conf)
+        opts.register_opts(conf)
         self.addCleanup(conf.reset)
         conf([], default_config_files=[], default_config_dirs=[])
 

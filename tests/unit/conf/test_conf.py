@@ -23,7 +23,6 @@ from testtools import matchers
 from ekko_nova.backup.codec import digest
 from ekko_nova.backup import settings
 from ekko_nova.backup.store import retry
-from ekko_nova import conf
 from ekko_nova.conf import ekko_swift
 from ekko_nova.conf import opts
 from ekko_nova import exception
@@ -42,7 +41,7 @@ class ConfTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.conf = cfg.ConfigOpts()
-        conf.register_opts(self.conf)
+        opts.register_opts(self.conf)
 
     def configure(self, text: str) -> None:
         path = self.useFixture(fixtures.TempDir()).join('ekko.conf')
@@ -135,7 +134,7 @@ class ConfTest(base.TestCase):
         self.configure(V1)
         ekko_swift.environment(self.conf)
         other = cfg.ConfigOpts()
-        conf.register_opts(other)
+        opts.register_opts(other)
         other([], project='ekko', default_config_files=[])
         self.assertNotIn('auth_url', other.ekko_swift)
 

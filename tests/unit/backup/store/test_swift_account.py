@@ -22,6 +22,7 @@ from keystoneauth1 import session as keystone_session
 from swiftclient import authv1
 
 from ekko_nova.backup.store import swift_account
+from ekko_nova.backup.store import swift_v1
 from ekko_nova import exception
 from tests import base
 
@@ -47,7 +48,7 @@ class TestFromEnvironment(base.TestCase):
 
     def test_swifts_own(self) -> None:
         auth = self.plugin(ST)
-        self.assertIsInstance(auth, authv1.PasswordPlugin)
+        self.assertIsInstance(auth, swift_v1.Password)
         self.assertEqual(
             tuple(ST.values()), (auth.auth_url, auth.user, auth.key)
         )
