@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What a worker does: it carries out one order.
 
 The order comes over a descriptor, from :mod:`.child`. If nova-compute dies,
