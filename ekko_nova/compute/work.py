@@ -131,10 +131,11 @@ def main(arguments: list[str]) -> int:
         result = carry_out(orders.from_message(message), conversation)
         conversation.say('done', result=result)
     except exception.EkkoError as e:
-        _fail(conversation, type(e), str(e))
+        _fail(conversation, getattr(e, 'kind', type(e).__name__), str(e))
     except Exception as e:
         LOG.exception('this should have been foreseen, please report it')
-        _fail(conversation, exception.WorkerFailed, f'{type(e).__name__}: {e}')
+        kind = exception.WorkerFailed.__name__
+        _fail(conversation, kind, f'{type(e).__name__}: {e}')
     return 0
 
 
@@ -143,13 +144,11 @@ def _go_on(number: int, frame: types.FrameType | None) -> None:
 
 
 def _fail(
-    conversation: conversations.Conversation,
-    kind: type[exception.EkkoError],
-    reason: str,
+    conversation: conversations.Conversation, kind: str, reason: str
 ) -> None:
     conversation.say(
         'failed',
-        kind=kind.__name__,
+        kind=kind,
         reason=reason,
         settled=conversation.settled,
     )

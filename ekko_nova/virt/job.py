@@ -291,6 +291,7 @@ def _end(domain: domains.Domain, socket: str) -> None:
             failures += 1
             if failures == _END_FAILURES:
                 raise
+            wait = longest
         time.sleep(wait)
         wait = min(2 * wait, longest)
     LOG.error('backup job does not end: domain=%s', domain.name)

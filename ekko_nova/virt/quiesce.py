@@ -51,11 +51,12 @@ LOG = logging.getLogger(__name__)
 #: Seconds after which a guest that cannot be thawed is left to an operator.
 _PATIENCE: typing.Final = 3600.0
 
-#: Of an order that did not get as far as the agent.
-_NOT_SENT: typing.Final = (
-    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
-    libvirt.VIR_ERR_OPERATION_INVALID,
-)
+#: Why an order did not get as far as the agent. Tenants read it, so that it is
+#: not in libvirt's words, which name its threads and locks; the log has those.
+_NOT_SENT: typing.Final = {
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: 'no guest agent is set up',
+    libvirt.VIR_ERR_OPERATION_INVALID: 'the guest is not running',
+}
 
 #: libvirt names the agent's command where it repeats what the agent said.
 _ANSWERED: typing.Final = "'guest-fsfreeze-"
@@ -84,7 +85,7 @@ def frozen(
         refusal = None
         try:
             refusal = _freeze(domain)
-            yield True if refusal is None else refusal.reason
+            yield True if refusal is None else _why(refusal)
         finally:
             if refusal is not None and refusal.code in _NOT_SENT:
                 mark.unlink(missing_ok=True)
@@ -164,6 +165,14 @@ def _thaw(
                 return False
     mark.unlink(missing_ok=True)
     return True
+
+
+def _why(refusal: exception.HypervisorFailed) -> str:
+    """The agent's own words, or ours."""
+    if _is_answer(refusal):
+        return refusal.reason
+    silent = 'the guest agent does not answer'
+    return _NOT_SENT.get(refusal.code or 0, silent)
 
 
 def _is_answer(error: exception.HypervisorFailed | None) -> bool:

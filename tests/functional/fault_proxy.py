@@ -20,6 +20,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 import typing
 
 import fixtures
@@ -32,6 +33,7 @@ __all__ = (
     'FaultProxy',
     'FlipBit',
     'IgnoreRange',
+    'Interim',
     'Refuse',
     'StallReply',
 )
@@ -43,6 +45,13 @@ class Refuse:
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interim:
+    """Say that the reply is still to come, some time before it does."""
+
+    status: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,6 +95,7 @@ class IgnoreRange:
 
 Fault: typing.TypeAlias = (
     Refuse
+    | Interim
     | CutRequest
     | CutReply
     | StallReply
@@ -174,6 +184,10 @@ class _Handler(http_server.BaseHTTPRequestHandler):
                 del self.headers['Range']
             case _:
                 body = bytearray(self.rfile.read(length))
+        if isinstance(fault, Interim):
+            self.send_response_only(fault.status)
+            self.end_headers()
+            time.sleep(0.3)
         upstream = self._send_upstream(bytes(body))
         try:
             response = upstream.getresponse()

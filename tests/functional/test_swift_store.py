@@ -369,6 +369,31 @@ class TestFaults(TestCase):
         self.store.put('a', SEGMENT)
         self.assert_whole('a')
 
+    def test_a_redirection_is_not_followed(self) -> None:
+        """The token would go along, and a DELETE would become a GET."""
+        away = ('Location', f'http://localhost:{self.swift.port}/elsewhere')
+        for method, call in (
+            ('PUT', lambda: self.store.put('a', SEGMENT)),
+            ('GET', lambda: self.store.get('first')),
+            ('DELETE', lambda: self.store.delete('first')),
+        ):
+            for status in (301, 302, 307):
+                fault = fault_proxy.Refuse(status, (away,))
+                self.proxy.inject(method, fault)
+                error = self.assertRaises(exception.StoreDenied, call)
+                self.assertIn(str(status), str(error))
+        self.assert_absent('a')
+        self.assert_whole('first', b'1')
+
+    def test_an_interim_reply(self) -> None:
+        """What follows it is not taken for the reply to the next request."""
+        self.proxy.inject('PUT', fault_proxy.Interim(103))
+        error = self.unavailable(self.store.put, 'a', SEGMENT)
+        self.assertIn('103', str(error))
+        self.assertEqual(1, self.store.stat('first').size)
+        self.store.put('a', SEGMENT)
+        self.assert_whole('a')
+
     def test_connection_cut_in_the_middle_of_a_put(self) -> None:
         for after in (0, 1, HALF, len(SEGMENT) - 1):
             self.proxy.inject('PUT', fault_proxy.CutRequest(after))

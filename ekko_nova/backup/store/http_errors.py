@@ -24,7 +24,7 @@ __all__ = ('from_status', 'retry_after')
 #: Too large for the quota, and no room on the disks.
 _FULL: typing.Final = frozenset((413, 507))
 
-#: Of those below 500: timeout, conflict of two writes within the clock's
+#: Of those from 200 to 499: timeout, conflict of two writes within the clock's
 #: resolution, checksum wrong on arrival, too early, too many, and Swift's own
 #: rate limit and client disconnect.
 _LATER: typing.Final = frozenset((408, 409, 422, 425, 429, 498, 499))
@@ -52,7 +52,7 @@ def from_status(
         return exception.ObjectExists(store, name)
     if status in _FULL:
         return exception.StoreFull(store, reason)
-    if status in _LATER or status >= 500:
+    if status in _LATER or status >= 500 or status < 200:
         return exception.StoreUnavailable(
             store,
             reason,

@@ -61,6 +61,7 @@ _TRANSPORT: typing.Final = (
     urllib3_exceptions.HTTPError,
     ValueError,
     KeyError,
+    TypeError,
 )
 
 #: How often an object is looked for before it is missing. While it is being

@@ -24,6 +24,7 @@ from keystoneauth1 import loading
 from keystoneauth1 import plugin
 from keystoneauth1 import session as keystone_session
 
+from ekko_nova.backup.store import swift_connections
 from ekko_nova.backup.store import swift_v1
 from ekko_nova import exception
 
@@ -133,6 +134,12 @@ def _errors(store: str) -> Iterator[None]:
         raise exception.StoreUnauthorized(store, str(e)) from e
     except keystone_exceptions.SSLError as e:
         raise exception.StoreDenied(store, str(e)) from e
+    except keystone_exceptions.UnknownConnectionError as e:
+        if swift_connections.tells_a_header(e.original):
+            raise exception.StoreDenied(
+                store, 'a user or password cannot be sent as it is'
+            ) from None
+        raise exception.StoreUnavailable(store, str(e)) from e
     except (
         keystone_exceptions.ConnectionError,
         keystone_exceptions.DiscoveryFailure,
@@ -214,8 +221,23 @@ def _v1(given: Mapping[str, str]) -> plugin.BaseAuthPlugin:
     for name in ('ST_AUTH', 'ST_USER', 'ST_KEY'):
         if name not in given:
             raise _missing(name)
+    for name in ('ST_USER', 'ST_KEY'):
+        if not _fits_a_header(given[name]):
+            # Not what it is: messages end up in logs.
+            raise exception.InvalidOption(
+                'variable',
+                name,
+                'it has a line break, white space around it, or characters '
+                'beyond Latin-1; write it without',
+            )
     return swift_v1.Password(
         given['ST_AUTH'], given['ST_USER'], given['ST_KEY']
+    )
+
+
+def _fits_a_header(value: str) -> bool:
+    return (
+        value == value.strip() and value.isprintable() and max(value) <= '\xff'
     )
 
 

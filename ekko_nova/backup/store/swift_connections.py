@@ -27,7 +27,7 @@ from keystoneauth1 import session as keystone_session
 import requests
 from requests import adapters
 
-__all__ = ('Connections', 'Reply')
+__all__ = ('Connections', 'Reply', 'tells_a_header')
 
 #: Seconds to connect, and between two signs of life of a request.
 _TIMEOUT: typing.Final = 60.0
@@ -46,13 +46,19 @@ class Reply:
 
     :ivar headers: without case
     :ivar content: as it was sent, whatever it was encoded with; nothing of
-        replies that say that something is wrong with the server
+        replies that say that something is wrong with the server, or that
+        another one follows
     """
 
     status: int
     reason: str
     headers: Mapping[str, str]
     content: bytes
+
+
+def tells_a_header(error: object) -> bool:
+    """Whether its message has what is in a header: a token, a password."""
+    return isinstance(error, requests.exceptions.InvalidHeader)
 
 
 class Connections:
@@ -83,11 +89,12 @@ class Connections:
         :param url: quoted, with the query if there is one
         :param decode: ask for the reply in fewer bytes, and unpack them
         :raises OSError: whatever requests raises
+        :raises ValueError: a header cannot be sent as it is
         :raises urllib3.exceptions.HTTPError: the reply broke off
         """
         # Prepared without the session: cookies and what is in a ~/.netrc are
         # none of Swift's business.
-        prepared = requests.Request(
+        request = requests.Request(
             method,
             url,
             headers={
@@ -96,20 +103,32 @@ class Connections:
                 **headers,
             },
             data=data,
-        ).prepare()
+        )
+        try:
+            prepared = request.prepare()
+        except requests.exceptions.InvalidHeader:
+            # See tells_a_header().
+            raise ValueError('a header cannot be sent as it is') from None
         settings = self._settings
         environment = self._session.merge_environment_settings(
             url, {}, True, settings.verify, settings.cert
         )
         reply = self._session.send(
-            prepared, timeout=settings.timeout or _TIMEOUT, **environment
+            prepared,
+            timeout=settings.timeout or _TIMEOUT,
+            # The token would go along, to wherever it leads, and a DELETE
+            # might become a GET.
+            allow_redirects=False,
+            **environment,
         )
         try:
             content = b''
             # Closed before it is read to the end, it takes its connection
             # along.
             if (
-                reply.status_code < 500
+                # Behind an interim one comes the reply itself; http.client
+                # knows that of 100 only (Python 3.11).
+                200 <= reply.status_code < 500
                 and reply.status_code not in _HALF_HEARD
             ):
                 content = reply.raw.read(decode_content=decode)

@@ -19,6 +19,7 @@ from keystoneauth1.identity import generic
 from keystoneauth1.identity import v3
 from keystoneauth1 import plugin
 from keystoneauth1 import session as keystone_session
+import requests
 from swiftclient import authv1
 
 from ekko_nova.backup.store import swift_account
@@ -107,6 +108,19 @@ class TestFromEnvironment(base.TestCase):
         )
         self.assertEqual(name, error.value)
         self.assertNotIn('secret', str(error))
+
+    def test_what_no_header_can_have_is_named_and_not_shown(self) -> None:
+        good = {'ST_AUTH': 'http://a', 'ST_USER': 'é:ü', 'ST_KEY': 'a key'}
+        swift_account.from_environment(good)
+        for name in ('ST_USER', 'ST_KEY'):
+            for value in ('secret\n', ' secret', 'sec\nret', 'secret€'):
+                error = self.assertRaises(
+                    exception.InvalidOption,
+                    swift_account.from_environment,
+                    {**good, name: value},
+                )
+                self.assertIn(name, str(error))
+                self.assertNotIn('sec', str(error))
 
     def test_nothing_at_all(self) -> None:
         error = self.assertRaises(
@@ -257,6 +271,17 @@ class TestAccount(base.TestCase):
             account = self.account(Auth(error))
             found = self.assertRaises(kind, account.access, 'x')
             self.assertIs(error, found.__cause__)
+
+    def test_a_password_that_cannot_be_sent_is_not_shown(self) -> None:
+        original = requests.exceptions.InvalidHeader("bad value: 'secret'")
+        error = keystone_exceptions.UnknownConnectionError(
+            'bad value: secret', original
+        )
+        found = self.assertRaises(
+            exception.StoreDenied, self.account(Auth(error)).access, 'x'
+        )
+        self.assertNotIn('secret', str(found))
+        self.assertIsNone(found.__cause__)
 
     def test_a_token_is_not_shown(self) -> None:
         self.assertNotIn('secret', repr(swift_account.Access('x', 'secret')))
