@@ -139,6 +139,6 @@ class RestoreTest(during.BackupCase):
         error = self.assertRaises(
             backups.Failed, self.backups.restore, missing
         )
-        self.assertIn(missing, str(error))
+        self.assertIn('no such backup', str(error))
         self.server.wait()
         self.assertEqual(26, self.server.check_data())
