@@ -70,6 +70,7 @@ class Signals:
         # In the background of a script Ctrl-C means others.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._end)
+        sys.excepthook = self._show
 
     def _end(self, number: int, _frame: types.FrameType | None) -> None:
         self.came = True
@@ -78,6 +79,17 @@ class Signals:
         # callback of libnbd's that would end the process at once, where this
         # becomes an error of libnbd's.
         raise KeyboardInterrupt
+
+    def _show(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: types.TracebackType | None,
+    ) -> None:
+        # Python's hook is what libnbd's binding (1.14) calls, too, with what a
+        # callback raised; the command says by itself that it was interrupted.
+        if not (self.came and issubclass(kind, KeyboardInterrupt)):
+            sys.__excepthook__(kind, error, trace)
 
 
 class Manage(app.App):
