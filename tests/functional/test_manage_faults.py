@@ -35,8 +35,8 @@ from tests.functional import test_manage
 
 _NOISE = 48 * units.Mi
 
-#: ekko-manage that gets a signal while libnbd waits for an answer: the first of
-#: Python that runs then is the callback.
+#: ekko-manage that gets a signal while libnbd waits for an answer: what runs
+#: first then is the callback.
 _WITHIN_A_CALLBACK = textwrap.dedent("""
     import os
     import sys
