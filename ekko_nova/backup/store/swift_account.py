@@ -134,12 +134,6 @@ def _errors(store: str) -> Iterator[None]:
         raise exception.StoreUnauthorized(store, str(e)) from e
     except keystone_exceptions.SSLError as e:
         raise exception.StoreDenied(store, str(e)) from e
-    except keystone_exceptions.UnknownConnectionError as e:
-        if swift_connections.tells_a_header(e.original):
-            raise exception.StoreDenied(
-                store, 'a user or password cannot be sent as it is'
-            ) from None
-        raise exception.StoreUnavailable(store, str(e)) from e
     except (
         keystone_exceptions.ConnectionError,
         keystone_exceptions.DiscoveryFailure,
@@ -148,6 +142,11 @@ def _errors(store: str) -> Iterator[None]:
         keystone_exceptions.RetriableConnectionFailure,
         keystone_exceptions.TooManyRequests,
     ) as e:
+        # What could not be sent is behind an UnknownConnectionError.
+        if swift_connections.tells_a_header(getattr(e, 'original', None)):
+            raise exception.StoreDenied(
+                store, 'a user or password cannot be sent as it is'
+            ) from None
         raise exception.StoreUnavailable(store, str(e)) from e
     except keystone_exceptions.ClientException as e:
         raise exception.StoreDenied(store, str(e)) from e
